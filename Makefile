@@ -1,0 +1,154 @@
+# 1bit: a local serving stack for ternary language models.
+#
+#   make              build build/bin/{bitnet_decode,1bit-halo-server,1bit-halo-mcp,1bit-halo-pkg}
+#   make demo         install what is missing, build, start the stack, ask a question
+#   make check        install what the tests need, build, run unit, process and e2e tests
+#   make bench        measure this machine; what docs/benchmarks.md is made from
+#   make fuzz         run every fuzz target FUZZ_RUNS times (default 20000)
+#   make install      to $(DESTDIR)$(PREFIX); units to $(DESTDIR)$(UNITDIR)
+#   make uninstall    remove what install put there (models and state stay)
+#   make doc          regenerate docs/protocol.md from the lists in proto/
+#   make deps         install Debian packages for the build alone
+#   make clean
+#   make help         this
+#
+#   SAN=1             with the address and undefined-behaviour sanitizers
+#   SAN=thread        with the thread sanitizer
+#   V=1               show the commands
+#   CC=clang          another compiler (its own build directory: B=build-clang)
+#   TESTS_ONLY=word   check: only tests whose name contains the word
+#   DEMO_ONCE=1       demo: exit after the answer
+#   DECODE_PORT= GATEWAY_PORT= MCP_PORT= RUNTIME_DIR=    demo: where things are
+
+PREFIX  ?= /usr/local
+UNITDIR ?= /etc/systemd/system
+B        = build$(if $(SAN),-san-$(SAN))
+Q        = $(if $(V),,@)
+,       := ,
+
+WARN     = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
+           -Wmissing-prototypes -Wconversion -Wvla -Wframe-larger-than=8192 -Werror
+SAN_FLAG = $(if $(SAN),-fno-omit-frame-pointer -fsanitize=$(if $(filter thread,$(SAN)),thread,address$(,)undefined -fno-sanitize-recover=undefined))
+HARDEN   = $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fstack-clash-protection -fPIE
+# No contraction: a fused multiply-add where the compiler likes one would give
+# the same model other logits under another compiler.
+CFLAGS  ?= -O2 -g
+ALL_CFLAGS = -std=c17 $(WARN) -ffp-contract=off -pthread $(HARDEN) $(SAN_FLAG) $(CFLAGS)
+CPPFLAGS = -D_GNU_SOURCE -DBUILD='"$B"' -Icommon -Iproto
+LDFLAGS  = -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+LDLIBS   = -lnng -lcivetweb -ljansson -lsystemd -lpcre2-8 -lcurl -ldl -lm
+
+# What the CPU backend has for this architecture, the best first.  All of it is
+# compiled in; which one runs is chosen when the service starts.
+CPU_x86_64   = avx512 avx2 scalar
+CPU_VARIANTS = $(or $(CPU_$(shell uname -m)),scalar)
+CPU_OTHERS   = $(filter-out $(CPU_VARIANTS),avx512 avx2 scalar)
+
+BINS     = $(addprefix $B/bin/,bitnet_decode 1bit-halo-server 1bit-halo-mcp 1bit-halo-pkg)
+COMMON   = $(patsubst %.c,$B/%.o,$(wildcard common/*.c proto/*.c))
+TESTS    = $(patsubst %.c,$B/%,$(wildcard tests/unit/*.c))
+SOURCES  = $(wildcard $(addsuffix /*.[ch],common proto services/* services/*/* tools tools/* tests/* tests/*/*))
+FUZZERS  = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_RUNS ?= 20000
+
+all: $(BINS)
+
+# A service is a directory.  All of it but main.c is an archive, with which its
+# tests are linked too: a test calls what the binary calls.
+define service
+$1_OBJS = $$(patsubst %.c,$B/%.o,$$(filter-out %/main.c $2,\
+          $$(wildcard services/$1/*.c services/$1/*/*.c)))
+$1_TESTS = $$(patsubst %.c,$B/%,$$(wildcard tests/unit/$1/*.c))
+TESTS += $$($1_TESTS)
+$B/lib$1.a: $$($1_OBJS)
+$$($1_TESTS): $B/lib$1.a
+$B/services/$1/% $B/tests/unit/$1/%: CPPFLAGS += -Iservices/$1
+endef
+$(eval $(call service,decode,$(CPU_OTHERS:%=services/decode/backend/cpu_%.c)))
+$(eval $(call service,gateway,))
+$(eval $(call service,mcp,))
+
+$B/services/decode/backend/cpu_kernels.o: CPPFLAGS += \
+        -D'CPU_VARIANTS(V)=$(foreach v,$(CPU_VARIANTS),V($v))'
+# Process tests start the real binaries.
+PROCESS_TESTS = $(patsubst %.c,$B/%,$(wildcard tests/process/test_*.c))
+TESTS += $(PROCESS_TESTS)
+$(PROCESS_TESTS): $(patsubst %.c,$B/%.o,$(filter-out tests/process/test_%,$(wildcard tests/process/*.c))) | $(BINS)
+
+PKG_OBJS = $(patsubst %.c,$B/%.o,$(wildcard tools/pkg/*.c))
+$B/tools/pkg/%: CPPFLAGS += -Iservices/decode -Itools/pkg
+$B/bin/bitnet_decode: $B/services/decode/main.o $B/libdecode.a
+$B/bin/1bit-halo-server: $B/services/gateway/main.o $B/libgateway.a
+$B/bin/1bit-halo-mcp: $B/services/mcp/main.o $B/libmcp.a
+$B/bin/1bit-halo-pkg: $(PKG_OBJS) $B/libdecode.a
+$B/bin/proto_doc: $B/tools/proto_doc.o
+
+define link
+@mkdir -p $(@D)
+@echo "  LD    $@"
+$Q$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter-out $B/libcommon.a,$(filter %.a,$^)) $B/libcommon.a $(LDLIBS) $1
+endef
+
+$B/bin/%: $B/libcommon.a
+	$(call link)
+$B/tests/%: $B/tests/%.o $B/libcommon.a
+	$(call link,`pkg-config --libs check`)
+
+$B/libcommon.a: $(COMMON)
+$B/lib%.a:
+	@mkdir -p $(@D)
+	@echo "  AR    $@"
+	$Qrm -f $@ && $(AR) rcs $@ $^
+
+$B/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	$Q$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+tests: $(TESTS)
+unit: all tests
+	$Qtests/run.sh $B "$(SOURCES)" $(TESTS)
+check:
+	$Qtools/deps.sh build test
+	$Q$(MAKE) --no-print-directory all tests
+	$Qtests/run.sh $B "$(SOURCES)" $(TESTS)
+deps:
+	$Qtools/deps.sh build
+demo:
+	$Qtools/deps.sh build
+	$Q$(MAKE) --no-print-directory all
+	$Qtools/demo.sh $B
+bench: all
+	$Qtools/bench/run.sh $B
+
+# Fuzz targets: the parser under test with everything of ours instrumented.
+FUZZ_CC  ?= clang
+FUZZ_SRC = $(filter-out %/main.c $(CPU_OTHERS:%=services/decode/backend/cpu_%.c),$(wildcard common/*.c proto/*.c services/decode/*.c services/decode/*/*.c services/gateway/*.c services/mcp/*.c))
+build-fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_SRC)
+	@mkdir -p $(@D)
+	@echo "  FUZZ  $@"
+	$Q$(MAKE) --no-print-directory B=build-fuzz CC=$(FUZZ_CC) HARDEN= \
+	    CFLAGS="-g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" \
+	    build-fuzz/libdecode.a build-fuzz/libgateway.a build-fuzz/libmcp.a build-fuzz/libcommon.a >/dev/null
+	$Q$(FUZZ_CC) -std=c17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+	    -D_GNU_SOURCE -DBUILD='"build-fuzz"' -Icommon -Iproto -Iservices/decode -Iservices/gateway -Iservices/mcp \
+	    -o $@ $< build-fuzz/libdecode.a build-fuzz/libgateway.a build-fuzz/libmcp.a build-fuzz/libcommon.a $(LDLIBS) -lpthread
+fuzz: $(FUZZERS:%=build-fuzz/%)
+	$Qtests/fuzz/run.sh $(FUZZ_RUNS) $^
+
+doc: $B/bin/proto_doc
+	$Q$< > docs/protocol.md
+
+install: all
+	$Qdeploy/install.sh install "$B" "$(DESTDIR)" "$(PREFIX)" "$(UNITDIR)"
+uninstall:
+	$Qdeploy/install.sh uninstall "$B" "$(DESTDIR)" "$(PREFIX)" "$(UNITDIR)"
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+clean:
+	rm -rf build build-*
+
+.PHONY: all tests unit check deps demo bench fuzz doc install uninstall help clean
+.SECONDARY:
+-include $(shell find $B -name '*.d' 2>/dev/null)

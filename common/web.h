@@ -1,0 +1,135 @@
+#ifndef COMMON_WEB_H
+#define COMMON_WEB_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "err.h"
+
+/*
+ * HTTP/1.1 for the daemons, over CivetWeb 1.15.  What is peculiar to that
+ * library stands in web*.c and nowhere else (its prefix-matching router, CORS
+ * defaults, error pages that reflect the request, form parser, file server,
+ * TLS, keep-alive and mg_stop are not used, or only with care).
+ *
+ * Every request is checked before a handler sees it: framing (one Host, one
+ * Content-Length or chunked, no smuggling), at most 63 headers, exact
+ * byte-wise route, method (405 with Allow), Host (421: DNS rebinding), Origin,
+ * size of the body (413).  Error bodies are OpenAI's four-key object.  One
+ * request per connection.
+ *
+ * Thread rule: a handler runs on the connection's own thread (stack 100 KiB:
+ * no large locals), many at once.  A web_request belongs to that thread.
+ */
+struct web;
+struct web_request;
+
+typedef void web_handler(struct web_request *rq, void *arg);
+
+enum web_flags {
+	WEB_PUBLIC = 1,		/* no key is asked for */
+	WEB_PREFLIGHT = 2,	/* CORS: browsers may call it */
+};
+
+struct web_route {
+	const char *method;	/* "GET" (also answers HEAD), "POST", "DELETE" */
+	const char *path;	/* exact; a last segment "*" matches one segment */
+	web_handler *fn;
+	size_t body_max;	/* bytes; 0: no body */
+	unsigned flags;
+};
+
+struct web_config {
+	const char *bind;	/* "127.0.0.1:8180", "0.0.0.0:8180"; IPv4 only */
+	int n_threads;		/* connections served at once */
+	const struct web_route *routes;	/* ends with { 0 }; static */
+	void *arg;		/* for the handlers */
+	/*
+	 * Asked for every route that is not WEB_PUBLIC.  NULL: everyone may.
+	 * bearer: what follows "Bearer ", or X-Api-Key, or NULL.
+	 */
+	bool (*authorize)(void *arg, const char *bearer);
+	/*
+	 * Host names that may be asked for besides the bound address, localhost
+	 * and any IP literal: NULL, or names separated by commas, or "*".
+	 */
+	const char *hosts;
+	const char *origins;	/* allowed Origin values, likewise; loopback is */
+	const char *request_id_prefix;	/* "req_" */
+	/* One line per finished request, without its content; or NULL. */
+	void (*on_done)(void *arg, const char *request_id, const char *method,
+	    const char *path, int status, double seconds, uint64_t bytes_out);
+};
+
+/*
+ * Start listening.  ERR_EXISTS with a clear sentence if the port is taken,
+ * ERR_RANGE if bind is malformed.  c and what it points to must outlive *w.
+ */
+int web_start(struct web **w, const struct web_config *c, struct err *e);
+
+/*
+ * New requests are answered 503 draining; wait up to timeout_ms for those in
+ * flight, then end.  Returns the number that was cut.
+ */
+int web_stop(struct web *w, int timeout_ms);
+bool web_draining(const struct web *w);
+int web_active(const struct web *w);	/* requests being handled */
+
+/* What the request says.  All borrowed, valid until the handler returns. */
+const char *web_method(const struct web_request *rq);
+const char *web_path(const struct web_request *rq);
+const char *web_path_tail(const struct web_request *rq);	/* what "*" matched */
+const char *web_query(const struct web_request *rq);	/* raw, or "" */
+/* Value of a query parameter, percent-decoded, into out [n]; false if absent. */
+bool web_query_get(const struct web_request *rq, const char *name, char *out,
+    size_t n);
+const char *web_header(const struct web_request *rq, const char *name);	/* or NULL */
+const char *web_request_id(const struct web_request *rq);
+const char *web_bearer(const struct web_request *rq);	/* or NULL */
+const char *web_remote(const struct web_request *rq);	/* "127.0.0.1" */
+
+/*
+ * The body, read whole within web.c's deadline; *data is borrowed and NUL-
+ * terminated.  On failure the error has been answered and the handler returns.
+ */
+int web_body(struct web_request *rq, const char **data, size_t *n);
+
+/* The body as JSON through json_guarded; *v is a new reference.  The same. */
+int web_body_json(struct web_request *rq, json_t **v);
+
+/* A header for the answer; before web_reply* or web_stream_begin. */
+void web_set_header(struct web_request *rq, const char *name,
+    const char *value);
+
+/* Answer once: whole. */
+void web_reply(struct web_request *rq, int status, const char *content_type,
+    const void *data, size_t n);
+/* v is released. */
+void web_reply_json(struct web_request *rq, int status, json_t *v);
+/* The four-key error object, its status, Retry-After and retry-after-ms. */
+void web_reply_err(struct web_request *rq, const struct err *e);
+/* The same with everything given; param and code may be NULL (JSON null). */
+void web_reply_error(struct web_request *rq, int status, const char *type,
+    const char *code, const char *param, const char *message);
+
+/* The four-key object as JSON: {"error":{message,type,param,code}}. */
+json_t *web_error_json(const struct err *e);
+
+/*
+ * Answer in pieces: chunked transfer encoding.  web_stream_write returns false
+ * when the client is gone or has not taken it within 10 s; then only
+ * web_stream_end is left to call.  web_stream_end(rq, false) leaves out the
+ * last chunk, so that the client sees the answer as cut.
+ */
+void web_stream_begin(struct web_request *rq, int status,
+    const char *content_type);
+bool web_stream_write(struct web_request *rq, const void *data, size_t n);
+void web_stream_end(struct web_request *rq, bool complete);
+
+/* Has the client closed its side?  Without writing; cheap. */
+bool web_client_gone(struct web_request *rq);
+
+#endif

@@ -1,0 +1,215 @@
+#ifndef PROTO_DECODE_H
+#define PROTO_DECODE_H
+
+#include "field.h"
+
+/*
+ * The decode worker: prompts in, tokens and text out.
+ *
+ *	REP	decode.sock		requests, answered at once (and proto/unit.h)
+ *	PUB	decode-events.sock	events
+ *
+ *	gateway				decode
+ *	  | -- generate ----------------> |
+ *	  | <--------- accepted, or error |
+ *	  | <--- step 1 {a 0, b 0, c 0} - |	published: one a step, with the
+ *	  | <--- step 2 {a 1, b 1, c 1} - |	new piece of every request in it
+ *	  |     (step 3 never came)       |
+ *	  | <--- step 4 {a 3, b 3, c 3} - |
+ *	  | -- replay a from_seq=2 -----> |
+ *	  | <--- replayed {a 2, a 3} ---- |
+ *	  | -- ack {a: 4} --------------> |	every 250 ms, all requests in one;
+ *	  | <--- acked ------------------ |	it renews their leases
+ *	  | <--- step 9 {a 8 "length"} -- |	the last piece of a names its finish
+ *	  | <--- status ----------------- |	every 250 ms: boot, queue, last seqs
+ *
+ * PUB drops what a slow subscriber does not take.  So the tokens of a request
+ * are numbered (seq: index in its generation, forced ones included), the worker
+ * keeps its pieces until they are acknowledged or the lease ends, and whoever
+ * sees a gap, or hears nothing for two status periods, asks for them.
+ *
+ * generate is idempotent by (boot, id, attempt): a repeated one is answered
+ * from the state of the first and never runs twice.
+ *
+ * A message is declared once: its number and name in DECODE_MESSAGES, its
+ * members in the list named there.  Numbers are never reused.
+ */
+#define DECODE_MESSAGES(M)                                                   \
+	M(16, generate, DECODE_GENERATE, "start one request, or find it")    \
+	M(17, accepted, DECODE_ACCEPTED, "reply: it runs or is queued")      \
+	M(18, cancel, DECODE_CANCEL, "stop it; an unknown id is fine")       \
+	M(19, cancelled, DECODE_CANCELLED, "reply")                          \
+	M(20, replay, DECODE_REPLAY, "ask for pieces again")                 \
+	M(21, replayed, DECODE_REPLAYED, "reply: the pieces that are kept")  \
+	M(22, ack, DECODE_ACK, "pieces taken; renews leases")                \
+	M(23, acked, DECODE_ACKED, "reply: ids the worker does not know")    \
+	M(24, tokenize, DECODE_TOKENIZE, "text or a chat to ids")            \
+	M(25, tokens, DECODE_TOKENS, "reply")                                \
+	M(26, detokenize, DECODE_DETOKENIZE, "ids to text")                  \
+	M(27, text, DECODE_TEXT, "reply")                                    \
+	M(28, model_info, DECODE_MODEL_INFO, "which model is this")          \
+	M(29, model_info_is, DECODE_MODEL_INFO_IS, "reply")                  \
+	M(30, step, DECODE_STEP, "event: what one step added")               \
+	M(31, status, DECODE_STATUS, "event: heartbeat")
+
+enum {
+	DECODE_ID_LEN = 32,		/* 128 bits in hex, chosen by the client */
+	DECODE_BOOT_LEN = 16,		/* 64 bits in hex */
+	DECODE_PROMPT_MAX = 1 << 20,	/* bytes of text of one request */
+	DECODE_CTX_MAX = 1 << 20,	/* tokens; bounds prompt and generation */
+	DECODE_REQUESTS_MAX = 1024,	/* held at once: running, queued, unacked */
+	DECODE_REPLAY_MAX = 256,	/* pieces in one reply; ask again for more */
+	DECODE_STOPS_MAX = 16,		/* stop strings of one request */
+	DECODE_LOGPROBS_MAX = 20,	/* alternatives per token */
+	DECODE_STATUS_MS = 250,		/* between two status events */
+	DECODE_LEASE_MS = 2000,		/* default lease */
+	DECODE_UNACKED_MAX = 256,	/* tokens; then that request pauses */
+};
+
+#define DECODE_ID(F) \
+	F(STR, id, DECODE_ID_LEN, DECODE_ID_LEN, NULL, "bytes", "of the request")
+
+#define DECODE_BOOT(F)                                           \
+	F(STR, boot, DECODE_BOOT_LEN, DECODE_BOOT_LEN, NULL, "bytes", \
+	    "of this life of the worker")
+
+/*
+ * Element of the events of step and replayed.  A piece covers the tokens seq to
+ * seq + len(tokens) - 1.  text is what they make final: whole UTF-8 characters,
+ * without what may begin a stop string, so it may be empty or lag.  finish is
+ * "" or: stop (end token or stop string), length, cancel, deadline, error.  It
+ * travels with the last token, or alone for cancel, deadline and error.
+ * stats comes with finish: n_prompt, n_cached, n_generated (tokens), queue_ms,
+ * prefill_ms, decode_ms.  logprobs has one element per token if asked for:
+ * {id, logprob, text_b64, top: [{id, logprob, text_b64}]}.
+ */
+#define DECODE_PIECE(F) DECODE_ID(F)                                          \
+	F(INT, seq, 0, DECODE_CTX_MAX, NULL, "", "index of the first token")  \
+	F(JSON, tokens, 0, DECODE_CTX_MAX, "[]", "ids", "may be empty at finish") \
+	F(STR, text, 0, 4 << 20, "\"\"", "bytes", "what became final")        \
+	F(JSON, logprobs, 0, DECODE_CTX_MAX, "[]", "tokens", "see above")     \
+	F(STR, finish, 0, 16, "\"\"", "bytes", "why it ended, in the last piece") \
+	F(JSON, stats, 0, 32, "{}", "members", "with finish: counts and times")
+
+/*
+ * The prompt is one of: messages [{role, content}] (the model's chat template
+ * is applied), prompt (plain text, BOS added, specials not parsed),
+ * prompt_ids (used as they are).  Exactly one is not empty.
+ */
+#define DECODE_GENERATE(F) DECODE_ID(F)                                       \
+	F(INT, attempt, 0, 64, "0", "", "of the same request, by the gateway") \
+	F(JSON, messages, 0, 4096, "[]", "messages", "a chat")                \
+	F(STR, prompt, 0, DECODE_PROMPT_MAX, "\"\"", "bytes", "plain text")   \
+	F(JSON, prompt_ids, 0, DECODE_CTX_MAX, "[]", "ids", "tokens")         \
+	F(JSON, forced, 0, DECODE_CTX_MAX, "[]", "ids",                       \
+	    "generated before a restart: accepted again, not published")      \
+	F(INT, max_tokens, 0, DECODE_CTX_MAX, "0", "tokens",                  \
+	    "limit, forced ones included; 0: to the end of the context")      \
+	F(REAL, temperature, 0, 2, "1", "", "0 is greedy")                    \
+	F(INT, top_k, 0, 1 << 20, "0", "tokens", "0: all")                    \
+	F(REAL, top_p, 0, 1, "1", "", "nucleus; 1: all")                      \
+	F(REAL, min_p, 0, 1, "0", "", "relative to the most likely; 0: all")  \
+	F(REAL, repeat_penalty, 0.01, 10, "1", "", "1: none (CTRL, section 4.1)") \
+	F(INT, repeat_last_n, 0, DECODE_CTX_MAX, "64", "tokens",              \
+	    "window of the three penalties; 0: the whole context")            \
+	F(REAL, frequency_penalty, -2, 2, "0", "", "per occurrence generated") \
+	F(REAL, presence_penalty, -2, 2, "0", "", "once, if generated")       \
+	F(JSON, logit_bias, 0, 1024, "{}", "members", "{id: -100..100}")      \
+	F(INT, seed, 0, 9007199254740991., "0", "", "of the counter-based RNG") \
+	F(JSON, stop, 0, DECODE_STOPS_MAX, "[]", "strings", "1 to 256 bytes each") \
+	F(BOOL, ignore_eos, 0, 0, "false", "", "go on past the end token")    \
+	F(INT, logprobs, -1, DECODE_LOGPROBS_MAX, "-1", "alternatives",       \
+	    "per token; -1: none wanted, 0: the token's own only")            \
+	F(INT, deadline_ms, 0, 86400000, "0", "ms", "from now; 0: none")      \
+	F(INT, lease_ms, 100, 86400000, "2000", "ms", "without an ack it ends")
+
+#define DECODE_ACCEPTED(F) DECODE_ID(F) DECODE_BOOT(F)                        \
+	F(INT, n_prompt, 1, DECODE_CTX_MAX, NULL, "tokens", "prompt length")  \
+	F(INT, n_ctx, 1, DECODE_CTX_MAX, NULL, "tokens", "context of a request") \
+	F(INT, max_tokens, 0, DECODE_CTX_MAX, NULL, "tokens", "limit in force") \
+	F(INT, queue, 0, DECODE_REQUESTS_MAX, NULL, "requests", "ahead of it")
+
+#define DECODE_CANCEL(F) DECODE_ID(F)
+#define DECODE_CANCELLED(F) DECODE_ID(F)
+
+#define DECODE_REPLAY(F) DECODE_ID(F) DECODE_BOOT(F) \
+	F(INT, from_seq, 0, DECODE_CTX_MAX, NULL, "", "first token missing")
+
+#define DECODE_REPLAYED(F) DECODE_ID(F) \
+	F(JSON, events, 0, DECODE_REPLAY_MAX, NULL, "pieces", "in order")
+
+/* acks: {id: next_seq}, what the client's socket has taken. */
+#define DECODE_ACK(F) DECODE_BOOT(F) \
+	F(JSON, acks, 0, DECODE_REQUESTS_MAX, NULL, "requests", "{id: next_seq}")
+#define DECODE_ACKED(F) \
+	F(JSON, unknown, 0, DECODE_REQUESTS_MAX, "[]", "ids", "not held here")
+
+/* One of text and messages, as in generate. */
+#define DECODE_TOKENIZE(F)                                                    \
+	F(STR, text, 0, DECODE_PROMPT_MAX, "\"\"", "bytes", "plain text")     \
+	F(JSON, messages, 0, 4096, "[]", "messages", "through the template")  \
+	F(BOOL, add_special, 0, 0, "false", "", "text: put BOS first")        \
+	F(BOOL, parse_special, 0, 0, "false", "", "text: control tokens count")
+#define DECODE_TOKENS(F) \
+	F(JSON, ids, 0, DECODE_PROMPT_MAX + 16, NULL, "ids", "in order")
+
+#define DECODE_DETOKENIZE(F) \
+	F(JSON, ids, 0, DECODE_CTX_MAX, NULL, "ids", "control tokens give nothing")
+#define DECODE_TEXT(F)                                              \
+	F(STR, text, 0, 4 << 20, NULL, "bytes",                     \
+	    "bytes that are not UTF-8 are replaced by U+FFFD")
+
+#define DECODE_MODEL_INFO(F)
+#define DECODE_MODEL_INFO_IS(F)                                               \
+	F(STR, id, 1, 256, NULL, "bytes", "the served name")                  \
+	F(STR, architecture, 1, 64, NULL, "bytes", "as the file says")        \
+	F(STR, format, 1, 64, NULL, "bytes", "of the weights")                \
+	F(STR, backend, 1, 64, NULL, "bytes", "what runs it")                 \
+	F(STR, chat_template, 0, 64, NULL, "bytes", "its name here")          \
+	F(INT, n_ctx, 1, DECODE_CTX_MAX, NULL, "tokens", "context of a request") \
+	F(INT, n_ctx_train, 1, DECODE_CTX_MAX, NULL, "tokens", "of the model") \
+	F(INT, n_vocab, 1, 1 << 20, NULL, "tokens", "rows of the embedding")  \
+	F(INT, n_params, 1, 9007199254740991., NULL, "", "weights in all")    \
+	F(INT, size_bytes, 1, 9007199254740991., NULL, "bytes", "of the file") \
+	F(INT, n_slots, 1, 1024, NULL, "requests", "that run at once")        \
+	F(INT, created, 0, 9007199254740991., NULL, "s", "file time, Unix")   \
+	F(STR, fingerprint, 1, 64, NULL, "bytes", "of the weights, hex")
+
+#define DECODE_STEP(F) DECODE_BOOT(F)                                         \
+	F(INT, step, 1, 9007199254740991., NULL, "", "since boot")            \
+	F(INT, time_us, 0, 9007199254740991., NULL, "us", "CLOCK_MONOTONIC, sent") \
+	F(JSON, events, 1, DECODE_REQUESTS_MAX, NULL, "pieces", "one per request")
+
+/* held: {id: last_seq + 1} of every request that is kept. */
+#define DECODE_STATUS(F) DECODE_BOOT(F)                                       \
+	F(BOOL, ready, 0, 0, NULL, "", "does it take requests")               \
+	F(INT, step, 0, 9007199254740991., NULL, "", "the last one")          \
+	F(INT, running, 0, DECODE_REQUESTS_MAX, NULL, "requests", "in slots") \
+	F(INT, queued, 0, DECODE_REQUESTS_MAX, NULL, "requests", "waiting")   \
+	F(INT, n_slots, 1, 1024, NULL, "requests", "that run at once")        \
+	F(JSON, held, 0, DECODE_REQUESTS_MAX, NULL, "requests", "{id: next seq}")
+
+enum decode_type {
+#define M(number, name, LIST, doc) DECODE_TYPE_##name = (number),
+	DECODE_MESSAGES(M)
+#undef M
+};
+
+FIELD_STRUCT(decode_piece, DECODE_PIECE);
+FIELD_STRUCT(decode_generate, DECODE_GENERATE);
+FIELD_STRUCT(decode_accepted, DECODE_ACCEPTED);
+FIELD_STRUCT(decode_cancel, DECODE_CANCEL);
+FIELD_STRUCT(decode_cancelled, DECODE_CANCELLED);
+FIELD_STRUCT(decode_replay, DECODE_REPLAY);
+FIELD_STRUCT(decode_replayed, DECODE_REPLAYED);
+FIELD_STRUCT(decode_ack, DECODE_ACK);
+FIELD_STRUCT(decode_acked, DECODE_ACKED);
+FIELD_STRUCT(decode_tokenize, DECODE_TOKENIZE);
+FIELD_STRUCT(decode_tokens, DECODE_TOKENS);
+FIELD_STRUCT(decode_detokenize, DECODE_DETOKENIZE);
+FIELD_STRUCT(decode_text, DECODE_TEXT);
+FIELD_STRUCT(decode_model_info_is, DECODE_MODEL_INFO_IS);
+FIELD_STRUCT(decode_step, DECODE_STEP);
+FIELD_STRUCT(decode_status, DECODE_STATUS);
+
+#endif

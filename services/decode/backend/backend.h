@@ -1,0 +1,84 @@
+#ifndef DECODE_BACKEND_H
+#define DECODE_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "model/model.h"
+
+/*
+ * What runs the model.  One table of functions per backend, filled when the
+ * service starts by one that this machine can run, so that one binary serves
+ * machines with and without a GPU.  Nothing smaller than a forward pass crosses
+ * this boundary, so a backend may fuse, capture a graph, or run one kernel for
+ * all of it.
+ *
+ * The promise every backend keeps: the logits of a row depend on the tokens
+ * before it in its sequence and on nothing else: not on the number of threads,
+ * the other rows, how a prompt was cut into batches, or on page numbers.
+ *
+ * Thread rule: one thread at a time calls forward (the engine's); a backend
+ * has its own team for the work inside.
+ */
+enum {
+	KV_PAGE = 32,		/* positions in one page of the KV cache */
+	BACKEND_ROWS_MAX = 512,	/* rows in one forward pass */
+};
+
+/*
+ * One token at one position of one sequence.  Its key and value are stored at
+ * pages[pos / KV_PAGE], slot pos % KV_PAGE, before any row of the batch attends;
+ * it attends to positions 0..pos of the same pages.  Rows of one sequence stand
+ * together in a batch, in rising order of pos, without gaps.
+ */
+struct backend_row {
+	int32_t token;		/* 0..vocab-1 */
+	int32_t pos;		/* 0..n_ctx-1 */
+	const int32_t *pages;	/* page table of the sequence; borrowed */
+	bool want_logits;
+};
+
+struct backend_options {
+	const char *name;	/* "auto", "gpu", "cpu", "ref" */
+	const char *isa;	/* cpu: "auto", "avx512", "avx2", "scalar" */
+	int n_threads;		/* cpu: 0 for one per core of the affinity mask */
+	int32_t n_pages;	/* KV pages to take memory for */
+	int32_t max_rows;	/* of one batch, 1..BACKEND_ROWS_MAX */
+	int32_t n_ctx;		/* positions a row may have */
+};
+
+struct backend {
+	char name[64];		/* "cpu avx512-vnni, 2 threads": log and stats */
+	size_t kv_bytes;	/* memory of the KV cache */
+	size_t scratch_bytes;	/* memory of the batch buffers */
+	int64_t bytes_per_token;/* read for one token at depth 0: weights, head */
+	/*
+	 * logits: [rows with want_logits, vocab] f32, in the order of the rows.
+	 * Returns 0, or ERR_SYSTEM after a device fault: then the backend is dead.
+	 */
+	int (*forward)(struct backend *b, const struct backend_row *rows,
+	    int n_rows, float *logits, struct err *e);
+	void (*close)(struct backend *b);
+	void *state;
+};
+
+/*
+ * Open o->name for m (borrowed until close), or for "auto" the first of gpu,
+ * cpu that this machine runs; memory is taken here and never in forward.
+ * ERR_NOT_FOUND if this build or machine lacks it, ERR_NO_MEMORY with the size,
+ * ERR_RANGE for an option out of range.
+ */
+int backend_open(const struct model *m, const struct backend_options *o,
+    struct backend *b, struct err *e);
+
+/* One per backend, called by backend_open alone. */
+int backend_gpu_open(const struct model *m, const struct backend_options *o,
+    struct backend *b, struct err *e);
+int backend_cpu_open(const struct model *m, const struct backend_options *o,
+    struct backend *b, struct err *e);
+int backend_ref_open(const struct model *m, const struct backend_options *o,
+    struct backend *b, struct err *e);
+
+#endif

@@ -1,0 +1,117 @@
+#ifndef DECODE_MODEL_H
+#define DECODE_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+/*
+ * One model, whatever file it came from: sizes, switches and tensors.  Nothing
+ * is computed here.  Read-only after model_open, so any thread may use it.
+ *
+ * Limits: what a header may claim.  They bound every allocation and product
+ * before a file is believed.
+ */
+enum {
+	MODEL_LAYERS_MAX = 512,
+	MODEL_VOCAB_MAX = 1 << 20,
+	MODEL_HIDDEN_MAX = 1 << 16,
+	MODEL_FFN_MAX = 1 << 18,
+	MODEL_CTX_MAX = 1 << 20,
+	MODEL_HEAD_DIM_MAX = 256,
+	MODEL_EOS_MAX = 8,
+	TERNARY_BLOCK = 256,	/* weights in one block of a row */
+};
+
+enum model_act { MODEL_RELU2, MODEL_SILU };
+
+struct model_config {
+	int32_t vocab;		/* rows of the embedding */
+	int32_t hidden;		/* residual width */
+	int32_t n_layers;
+	int32_t n_heads, n_kv_heads, head_dim;	/* n_heads % n_kv_heads == 0 */
+	int32_t ffn;		/* intermediate width */
+	int32_t n_ctx;		/* positions it was trained for */
+	float rope_theta;
+	float norm_eps;
+	enum model_act act;	/* of the gate */
+	bool rope_interleaved;	/* pairs (2i, 2i+1) and not (i, i + head_dim/2) */
+	bool sub_norms;		/* BitNet's attn_sub_norm and ffn_sub_norm */
+	bool tied;		/* the head is the embedding */
+	int32_t bos;		/* -1: none */
+	int32_t eos[MODEL_EOS_MAX];	/* any of these ends a generation */
+	int32_t n_eos;
+};
+
+/*
+ * A ternary matrix [n_out, n_in], y = scale * (W x), W in {-1, 0, +1}.
+ *
+ * Layout T2: codes w + 1 in two bits (3 is refused), row after row.  A row is
+ * blocks of 256 weights in 64 bytes: bits 2i..2i+1 of byte j of a block hold
+ * weight 64 i + j, i = 0..3, j = 0..63.  So one AND and a shift give 64 (or 32,
+ * 16, 4) consecutive weights as bytes: made for dot4 and VNNI, see TERNARY in
+ * docs/model-format.md.  A row whose n_in is no multiple of 256 is padded with
+ * zero weights (code 1), and the activations with zeros.
+ */
+struct ternary {
+	const uint8_t *codes;	/* [n_out, stride], 64-byte aligned; borrowed */
+	const float *scales;	/* [n_out] f32: the factor of each row; borrowed */
+	int32_t n_out, n_in;
+	int32_t stride;		/* bytes of a row: ceil(n_in / 256) * 64 */
+};
+
+/* Embedding or head [n_out, n_in]. */
+enum dense_type { DENSE_BF16 = 1, DENSE_I8 = 2, DENSE_F32 = 3 };
+struct dense {
+	enum dense_type type;
+	const void *data;	/* row-major, 64-byte aligned; borrowed */
+	const float *scales;	/* I8: [n_out], value = scale * int8; else NULL */
+	int32_t n_out, n_in;
+};
+
+struct model_layer {
+	const float *attn_norm;		/* [hidden] */
+	struct ternary q, k, v, o;	/* [heads * head_dim, hidden] …; o reversed */
+	const float *attn_sub_norm;	/* [n_heads * head_dim] or NULL */
+	const float *ffn_norm;		/* [hidden] */
+	struct ternary gate, up, down;	/* [ffn, hidden] x 2, [hidden, ffn] */
+	const float *ffn_sub_norm;	/* [ffn] or NULL */
+};
+
+struct model {
+	struct model_config config;
+	char architecture[64];		/* "bitnet-b1.58" */
+	char name[256];			/* stem of the file */
+	struct dense embed, head;	/* the same array when tied */
+	const float *norm;		/* [hidden], before the head */
+	struct model_layer *layers;	/* [n_layers], owned */
+	const void *tokenizer;		/* blob for tokenizer_load; borrowed */
+	size_t n_tokenizer;		/* bytes */
+	const char *chat_template;	/* Jinja text as the source had it; borrowed */
+	size_t n_chat_template;		/* bytes */
+	int64_t n_params;
+	char fingerprint[65];		/* hex: identifies the weights */
+	int64_t file_time;		/* Unix seconds */
+	void *map;			/* the file, read-only; owned */
+	size_t map_size;		/* bytes */
+	bool locked;			/* mlock succeeded */
+};
+
+/*
+ * Map path (.h1b) and check every size, offset, checksum and code against the
+ * file before it is used.  lock: try mlock; its failure is not an error
+ * (model->locked says).  ERR_BAD_FILE names file, offset or tensor, what was
+ * found and what was expected.
+ */
+int model_open(const char *path, bool lock, struct model *m, struct err *e);
+void model_close(struct model *m);
+
+/* Weight (o, i) of w as -1, 0, +1.  For tests and the oracle. */
+int ternary_weight(const struct ternary *w, int32_t o, int32_t i);
+
+/* Row o of d as f32 into out [n_in]. */
+void dense_row(const struct dense *d, int32_t o, float *out);
+
+#endif

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Install the Debian packages that are missing.  usage: deps.sh build|test|fuzz ...
+# Says what it installs; uses sudo only when not root; does nothing, silently,
+# when all is there.
+set -eu
+
+packages=
+for group in "$@"; do
+	case $group in
+	build) packages="$packages gcc make pkg-config libc6-dev libnng-dev libcivetweb-dev
+	    libjansson-dev libsystemd-dev libpcre2-dev libcurl4-openssl-dev curl" ;;
+	test) packages="$packages check nodejs npm jq systemd iproute2 git" ;;
+	fuzz) packages="$packages clang libclang-rt-14-dev" ;;
+	*) echo "deps.sh: unknown group '$group'" >&2; exit 2 ;;
+	esac
+done
+
+missing=
+for p in $packages; do
+	if [ "$p" = nodejs ] || [ "$p" = npm ]; then
+		command -v "${p%js}" >/dev/null 2>&1 && continue	# node from elsewhere is fine
+	fi
+	dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null | grep -q '^ii' ||
+		missing="$missing $p"
+done
+[ -z "$missing" ] && exit 0
+
+sudo=
+[ "$(id -u)" -eq 0 ] || sudo=sudo
+echo "Installing from Debian:$missing"
+$sudo apt-get update -qq
+DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
