@@ -115,7 +115,7 @@ check:
 deps:
 	$Qtools/deps.sh build
 demo:
-	$Qtools/deps.sh build
+	$Qtools/deps.sh build demo
 	$Q$(MAKE) --no-print-directory all
 	$Qtools/demo.sh $B
 bench: all

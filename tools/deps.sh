@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the Debian packages that are missing.  usage: deps.sh build|test|fuzz ...
+# Install the Debian packages that are missing.  usage: deps.sh build|demo|test|fuzz ...
 # Says what it installs; uses sudo only when not root; does nothing, silently,
 # when all is there.
 set -eu
@@ -8,8 +8,9 @@ packages=
 for group in "$@"; do
 	case $group in
 	build) packages="$packages gcc make pkg-config libc6-dev libnng-dev libcivetweb-dev
-	    libjansson-dev libsystemd-dev libpcre2-dev libcurl4-openssl-dev curl" ;;
-	test) packages="$packages check nodejs npm jq systemd iproute2 git" ;;
+	    libjansson-dev libsystemd-dev libpcre2-dev libcurl4-openssl-dev" ;;
+	demo) packages="$packages curl jq" ;;
+	test) packages="$packages check curl jq nodejs npm systemd iproute2 util-linux" ;;
 	fuzz) packages="$packages clang libclang-rt-14-dev" ;;
 	*) echo "deps.sh: unknown group '$group'" >&2; exit 2 ;;
 	esac
