@@ -1,0 +1,76 @@
+#!/bin/sh
+# Measure this machine and print a Markdown report.  usage: run.sh BUILD
+# What it starts it stops; takes about two minutes.  Figures are medians; the
+# rows of docs/benchmarks.md come from here.
+set -eu
+build=$1
+. tests/e2e/stack.sh
+
+# median of the numbers on stdin, one a line
+median() {
+	sort -n | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+}
+
+now_ms() {
+	echo $(($(date +%s%N) / 1000000))
+}
+
+echo "## $(uname -m), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores"
+echo
+echo "Commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%Y-%m-%d)," \
+    "$(${CC:-gcc} --version | head -n 1). Command: \`make bench\`."
+echo
+echo "### Decode and prefill, demo model"
+echo
+echo "| threads | depth | prefill tok/s | decode tok/s | MB read a token | GB/s |"
+echo "|---|---|---|---|---|---|"
+threads=1
+while [ $threads -le "$(nproc)" ]; do
+	"$build/bin/bitnet_decode" --model models/halo-demo.h1b --threads $threads \
+	    --bench 64 --bench 256 --bench 896 --json 2>/dev/null |
+		jq -r --arg t $threads '.results[] | "| \($t) | \(.depth) | \(.prefill_tok_s | round) | \(.decode_tok_s | round) | \(.bytes_per_token / 1e6 * 10 | round / 10) | \(.gb_per_s * 10 | round / 10) |"'
+	threads=$((threads * 2))
+done
+
+echo
+echo "### The stack, demo model"
+echo
+echo "| what | median |"
+echo "|---|---|"
+
+# From the start of the process to the first 200 of /readyz.
+decode_port=$(free_port)
+for i in 1 2 3 4 5; do
+	t0=$(now_ms)
+	start_decode
+	until curl -fs -o /dev/null "http://127.0.0.1:$decode_port/readyz"; do sleep 0.005; done
+	echo $(($(now_ms) - t0))
+	kill "$decode_pid"
+	wait "$decode_pid" || true
+done 2>/dev/null >"$scratch/ready"
+echo "| worker ready after its start | $(median <"$scratch/ready") ms |"
+
+stack_pids=
+stack_start "$build"
+body='{"model":"halo-demo","messages":[{"role":"user","content":"say hello"}],"stream":true,"temperature":0}'
+for i in 1 2 3 4 5 6 7 8 9; do
+	curl -sN -o /dev/null -w '%{time_starttransfer}\n' "$gateway/v1/chat/completions" -d "$body"
+done | awk '{ print $1 * 1000 }' >"$scratch/first"
+echo "| first byte of a streamed chat, new connection | $(median <"$scratch/first") ms |"
+
+for i in 1 2 3 4 5; do
+	curl -s "$gateway/v1/chat/completions" -d '{"model":"halo-demo","temperature":1,"seed":'$i',"max_tokens":400,
+	    "messages":[{"role":"user","content":"Tell me a short story about a cat."}]}' |
+		jq '.timings.predicted_per_second'
+done >"$scratch/rate"
+echo "| decode through the gateway, one stream | $(median <"$scratch/rate") tok/s |"
+
+for i in 1 2 3 4 5; do
+	curl -sN "$gateway/v1/chat/completions" -o /dev/null -d '{"model":"halo-demo","temperature":1,"seed":'$i',
+	    "stream":true,"max_tokens":400,"messages":[{"role":"user","content":"Tell me a story."}]}'
+done
+echo "| gateway: step event published to bytes written, 50th percentile | $(
+	curl -s "$gateway/metrics" | awk -F'[ "]' '/^onebit_gateway_overhead_seconds_bucket/ { le[++n] = $2; c[n] = $NF }
+	END { for (i = 1; i <= n; i++) if (c[i] >= c[n] / 2) { print "at most " le[i] * 1000 " ms"; exit } }') |"
+rss() { awk '/^VmRSS/ { printf "%.1f MB", $2 / 1000 }' "/proc/$1/status"; }
+echo "| resident memory: worker, gateway, mcp | $(rss "$decode_pid"), $(rss "$gateway_pid"), $(rss "$mcp_pid") |"
