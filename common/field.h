@@ -80,7 +80,10 @@ struct field {
 int field_decode(const struct field *fields, size_t size, json_t *obj,
     void *out, struct err *e);
 
-/* The reverse; a new reference, NULL if memory is short or text not UTF-8. */
+/*
+ * The reverse; a new reference, NULL if memory is short or text not UTF-8.  A
+ * NULL string or json_t is left out where the table has a default.
+ */
 json_t *field_encode(const struct field *fields, const void *in);
 
 /* Print the table as Markdown, for the reference pages. */

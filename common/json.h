@@ -20,7 +20,10 @@ enum { JSON_DEPTH_MAX = 64, JSON_VALUES_MAX = 50000 };
  */
 int json_guarded(const char *text, size_t n, json_t **v, struct err *e);
 
-/* The scan alone, for other parsers' use. */
+/*
+ * The scan alone, for other parsers' use.  Arrays and objects are at most
+ * JSON_VALUES_MAX even if values_max is more.
+ */
 int json_scan(const char *text, size_t n, int depth_max, size_t values_max,
     struct err *e);
 

@@ -19,7 +19,8 @@ struct loop {
 	void *arg;
 };
 
-/* Block SIGINT, SIGTERM, SIGHUP and ignore SIGPIPE.  0, or ERR_SYSTEM. */
+/* Block SIGINT, SIGTERM, SIGHUP, ignore SIGPIPE, and set l->fd alone.  0, or
+ * ERR_SYSTEM. */
 int loop_init(struct loop *l);
 
 /* Returns 0 on SIGINT or SIGTERM, ERR_SYSTEM if poll fails. */
