@@ -2,13 +2,14 @@
 #define COMMON_BUS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "err.h"
 #include "frame.h"
 
 /*
  * Requests and events between the daemons, over Unix sockets in the runtime
- * directory.  What is peculiar to NNG 1.5.2 stands in bus.c and nowhere else:
+ * directory.  What is peculiar to NNG 1.5.2 stands in bus*.c and nowhere else:
  *
  * - one stray connect()+close() ends a listener for good: every listener pings
  *   itself from a fresh socket once a second and listens again when that fails;
@@ -69,6 +70,10 @@ unsigned bus_server_relistens(const struct bus_server *s);
 int bus_publisher_open(struct bus_publisher **p, const char *dir,
     const char *name, struct err *e);
 int bus_publish(struct bus_publisher *p, const struct frame *f, struct err *e);
+
+/* As of a server. */
+bool bus_publisher_healthy(const struct bus_publisher *p);
+unsigned bus_publisher_relistens(const struct bus_publisher *p);
 
 /*
  * Dial dir/name.sock, now and again whenever it breaks, in the background: the

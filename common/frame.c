@@ -1,5 +1,5 @@
 #include <arpa/inet.h>
-#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "buf.h"
@@ -108,8 +108,7 @@ string_or(const char *text, const char *otherwise)
 void
 frame_set_error(struct frame *f, const struct err *e)
 {
-	frame_free(f);
-	f->type = FRAME_ERROR;
+	*f = (struct frame){ .type = FRAME_ERROR };
 	f->obj = json_pack("{s:i, s:o, s:o, s:I, s:I, s:I}",
 	    "code", (int)e->code,
 	    "text", string_or(e->text, "?"),
@@ -146,5 +145,6 @@ void
 frame_free(struct frame *f)
 {
 	json_decref(f->obj);
+	free(f->bytes);
 	*f = (struct frame){ 0 };
 }

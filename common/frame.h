@@ -30,6 +30,7 @@ struct frame {
 	json_t *obj;		/* owned */
 	const void *bulk;	/* borrowed from the bytes it was parsed from */
 	size_t n_bulk;		/* bytes */
+	void *bytes;		/* owned, from malloc: what bulk points into; or NULL */
 };
 
 struct buf;
@@ -40,11 +41,14 @@ int frame_parse(const void *bytes, size_t n, struct frame *f, struct err *e);
 /* Append f to b.  ERR_NO_MEMORY, or ERR_BAD_MESSAGE if obj is no object. */
 int frame_write(const struct frame *f, struct buf *b, struct err *e);
 
-/* Make f the message that reports e; and read such a message back. */
+/*
+ * Make f, whatever it was before, the message that reports e; and read such a
+ * message back: the code it reports, or ERR_BAD_MESSAGE if f is none.
+ */
 void frame_set_error(struct frame *f, const struct err *e);
-int frame_get_error(const struct frame *f, struct err *e);	/* returns the code */
+int frame_get_error(const struct frame *f, struct err *e);
 
-/* Release obj; back to { 0 }. */
+/* Release obj and bytes; back to { 0 }. */
 void frame_free(struct frame *f);
 
 #endif

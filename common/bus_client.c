@@ -1,0 +1,261 @@
+/*
+ * The dialing ends, REQ and SUB.  A call has a context and an aio of its own,
+ * so calls do not wait for each other, and what is given up is given up by
+ * closing the context.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <nng/nng.h>
+#include <nng/protocol/pubsub0/sub.h>
+#include <nng/protocol/reqrep0/req.h>
+
+#include "bus_nng.h"
+#include "clock.h"
+
+enum {
+	SEND_TIMEOUT_MS = 1000,		/* to find somebody who listens */
+	RECONNECT_MIN_MS = 50,
+	RECONNECT_MAX_MS = 1000,
+	SUB_RECVBUF = 1024,		/* messages */
+};
+
+struct bus_client {
+	nng_socket socket;
+	char path[BUS_PATH_MAX + 1];
+};
+
+struct bus_subscriber {
+	nng_socket socket;
+	int idle_ms;
+	bus_event_fn *fn;
+	void *arg;
+};
+
+/* In the background: it also succeeds while nobody listens there. */
+static int
+dial(nng_socket s, const char *path, struct err *e)
+{
+	char url[BUS_PATH_MAX + 8];
+	int r;
+
+	snprintf(url, sizeof(url), "ipc://%s", path);
+	if ((r = nng_socket_set_size(s, NNG_OPT_RECVMAXSZ,
+	    BUS_MESSAGE_MAX)) != 0 ||
+	    (r = nng_socket_set_ms(s, NNG_OPT_RECONNMINT,
+	    RECONNECT_MIN_MS)) != 0 ||
+	    (r = nng_socket_set_ms(s, NNG_OPT_RECONNMAXT,
+	    RECONNECT_MAX_MS)) != 0 ||
+	    (r = nng_dial(s, url, NULL, NNG_FLAG_NONBLOCK)) != 0)
+		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
+	return 0;
+}
+
+int
+bus_client_open(struct bus_client **out, const char *dir, const char *name,
+    struct err *e)
+{
+	char path[BUS_PATH_MAX + 1];
+	struct bus_client *c;
+	int r;
+
+	if ((r = bus_path(path, dir, name, "sock", e)) != 0)
+		return r;
+	if ((c = calloc(1, sizeof(*c))) == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for a socket");
+	memcpy(c->path, path, sizeof(path));
+	if ((r = nng_req0_open(&c->socket)) != 0) {
+		free(c);
+		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
+	}
+	if ((r = nng_socket_set_ms(c->socket, NNG_OPT_REQ_RESENDTIME,
+	    NNG_DURATION_INFINITE)) != 0)
+		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
+	if ((r = dial(c->socket, path, e)) != 0)
+		return r;
+	*out = c;
+	return 0;
+}
+
+/* Send m, which is taken in any case. */
+static int
+send_request(struct bus_client *c, nng_ctx ctx, nng_aio *aio, nng_msg *m,
+    int timeout_ms, struct err *e)
+{
+	int r;
+
+	nng_aio_set_msg(aio, m);
+	nng_aio_set_timeout(aio, timeout_ms < SEND_TIMEOUT_MS ? timeout_ms :
+	    SEND_TIMEOUT_MS);
+	nng_ctx_send(ctx, aio);
+	nng_aio_wait(aio);
+	if ((r = nng_aio_result(aio)) == 0)
+		return 0;
+	nng_msg_free(nng_aio_get_msg(aio));
+	nng_aio_set_msg(aio, NULL);
+	if (r == NNG_ENOMEM)
+		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
+	return err_set(e, ERR_UNAVAILABLE, "nobody listens at %s", c->path);
+}
+
+/* The bytes of m into *reply, which owns what it needs of them. */
+static int
+take_reply(nng_msg *m, struct frame *reply, struct err *e)
+{
+	struct frame f = { 0 };
+	int r = frame_parse(nng_msg_body(m), nng_msg_len(m), &f, e);
+
+	if (r == 0 && f.type == FRAME_ERROR) {
+		r = frame_get_error(&f, e);
+	} else if (r == 0 && f.n_bulk > 0) {
+		if ((f.bytes = malloc(f.n_bulk)) == NULL) {
+			r = err_set(e, ERR_NO_MEMORY, "no memory for a reply");
+		} else {
+			memcpy(f.bytes, f.bulk, f.n_bulk);
+			f.bulk = f.bytes;
+		}
+	}
+	if (r != 0) {
+		frame_free(&f);
+		return r;
+	}
+	if (f.n_bulk == 0)
+		f.bulk = NULL;
+	*reply = f;
+	return 0;
+}
+
+static int
+receive_reply(struct bus_client *c, nng_ctx ctx, nng_aio *aio,
+    struct frame *reply, int64_t deadline_ms, struct err *e)
+{
+	int64_t left = deadline_ms - clock_ms();
+	nng_msg *m;
+	int r;
+
+	nng_aio_set_timeout(aio, left > 0 ? (nng_duration)left : 1);
+	nng_ctx_recv(ctx, aio);
+	nng_aio_wait(aio);
+	switch (nng_aio_result(aio)) {
+	case 0:
+		m = nng_aio_get_msg(aio);
+		r = take_reply(m, reply, e);
+		nng_msg_free(m);
+		return r;
+	case NNG_ETIMEDOUT:
+		return err_set(e, ERR_TIMEOUT, "no answer from %s in time",
+		    c->path);
+	case NNG_ENOMEM:
+		return err_set(e, ERR_NO_MEMORY, "no memory for a reply");
+	default:
+		return err_set(e, ERR_UNAVAILABLE, "the connection to %s broke",
+		    c->path);
+	}
+}
+
+int
+bus_call(struct bus_client *c, const struct frame *request,
+    struct frame *reply, int timeout_ms, struct err *e)
+{
+	int64_t deadline = clock_ms() + timeout_ms;
+	nng_msg *m = NULL;
+	nng_aio *aio;
+	nng_ctx ctx;
+	int r;
+
+	if ((r = bus_message(request, &m, e)) != 0)
+		return r;
+	if (nng_aio_alloc(&aio, NULL, NULL) != 0) {
+		nng_msg_free(m);
+		return err_set(e, ERR_NO_MEMORY, "no memory for a call");
+	}
+	if (nng_ctx_open(&ctx, c->socket) != 0) {
+		nng_msg_free(m);
+		nng_aio_free(aio);
+		return err_set(e, ERR_NO_MEMORY, "no memory for a call");
+	}
+	/* To receive before the send is done crashes NNG (nanomsg/nng#1702). */
+	if ((r = send_request(c, ctx, aio, m, timeout_ms, e)) == 0)
+		r = receive_reply(c, ctx, aio, reply, deadline, e);
+	nng_ctx_close(ctx);
+	nng_aio_free(aio);
+	return r;
+}
+
+/* Deliver m.  A ping is the publisher talking to itself, and no event. */
+static bool
+deliver(struct bus_subscriber *s, nng_msg *m)
+{
+	struct frame f = { 0 };
+	bool is_event;
+
+	if (frame_parse(nng_msg_body(m), nng_msg_len(m), &f, NULL) != 0)
+		return false;	/* as good as lost: the reader sees the gap */
+	if ((is_event = f.type != FRAME_PING))
+		s->fn(s->arg, &f);
+	frame_free(&f);
+	return is_event;
+}
+
+static void *
+subscribe(void *arg)
+{
+	struct bus_subscriber *s = arg;
+	int64_t heard = clock_ms(), left;
+	nng_aio *aio;
+	nng_msg *m;
+	int r;
+
+	while (nng_aio_alloc(&aio, NULL, NULL) != 0)
+		usleep(100000);
+	for (;;) {
+		left = heard + s->idle_ms - clock_ms();
+		nng_aio_set_timeout(aio, s->idle_ms <= 0 ?
+		    NNG_DURATION_INFINITE : left > 0 ? (nng_duration)left : 1);
+		nng_recv_aio(s->socket, aio);
+		nng_aio_wait(aio);
+		if ((r = nng_aio_result(aio)) == 0) {
+			m = nng_aio_get_msg(aio);
+			if (deliver(s, m))
+				heard = clock_ms();
+			nng_msg_free(m);
+		} else if (r != NNG_ETIMEDOUT) {
+			usleep(10000);	/* memory is short: do not spin */
+		}
+		if (s->idle_ms > 0 && clock_ms() >= heard + s->idle_ms) {
+			s->fn(s->arg, NULL);
+			heard = clock_ms();
+		}
+	}
+	return NULL;
+}
+
+int
+bus_subscribe(struct bus_subscriber **out, const char *dir, const char *name,
+    int idle_ms, bus_event_fn *fn, void *arg, struct err *e)
+{
+	char path[BUS_PATH_MAX + 1];
+	struct bus_subscriber *s;
+	int r;
+
+	if ((r = bus_path(path, dir, name, "sock", e)) != 0)
+		return r;
+	if ((s = calloc(1, sizeof(*s))) == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for a socket");
+	*s = (struct bus_subscriber){ .idle_ms = idle_ms, .fn = fn, .arg = arg };
+	if ((r = nng_sub0_open(&s->socket)) != 0) {
+		free(s);
+		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
+	}
+	if ((r = nng_socket_set(s->socket, NNG_OPT_SUB_SUBSCRIBE, "", 0)) != 0 ||
+	    (r = nng_socket_set_int(s->socket, NNG_OPT_RECVBUF,
+	    SUB_RECVBUF)) != 0)
+		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
+	if ((r = dial(s->socket, path, e)) != 0 ||
+	    (r = bus_thread(subscribe, s, e)) != 0)
+		return r;
+	*out = s;
+	return 0;
+}

@@ -1,0 +1,77 @@
+#ifndef COMMON_BUS_NNG_H
+#define COMMON_BUS_NNG_H
+
+#include <nng/nng.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bus.h"
+
+/*
+ * What the files bus*.c share and nobody else includes.
+ */
+enum {
+	BUS_PATH_MAX = 100,		/* bytes; the kernel has room for 107 */
+	BUS_STACK = 256 << 10,		/* bytes, of each thread of the bus */
+	BUS_HEALTHY_MS = 5000,		/* since the last check that passed */
+};
+
+/*
+ * dir/name.suffix into out [BUS_PATH_MAX + 1].  ERR_RANGE if it is longer.
+ */
+int bus_path(char *out, const char *dir, const char *name, const char *suffix,
+    struct err *e);
+
+/* Make dir if it is missing.  ERR_SYSTEM if it cannot be made or written. */
+int bus_make_dir(const char *dir, struct err *e);
+
+/* Start a detached thread that takes no signals.  ERR_SYSTEM. */
+int bus_thread(void *(*fn)(void *), void *arg, struct err *e);
+
+/* f as a message to be sent.  ERR_RANGE if it is larger than the bus takes. */
+int bus_message(const struct frame *f, nng_msg **m, struct err *e);
+
+/* What a check of a listener found. */
+enum bus_check {
+	BUS_WELL,
+	BUS_DEAF,	/* nobody is let in: it has to listen again */
+	BUS_MUTE,	/* let in, but not answered */
+};
+
+/*
+ * Connect to path as a REQ and ask for a ping's answer.  timeout_ms for each of
+ * the two.
+ */
+enum bus_check bus_check_rep(const char *path, int timeout_ms);
+
+/*
+ * Connect to path as a SUB and wait for any event; nudge(arg) is called now and
+ * again if none comes, and may publish one.
+ */
+enum bus_check bus_check_pub(const char *path, int timeout_ms,
+    void (*nudge)(void *arg), void *arg);
+
+/*
+ * A listening socket that looks after itself on a thread of its own.
+ */
+struct bus_listener {
+	nng_socket socket;
+	nng_listener listener;
+	char path[BUS_PATH_MAX + 1];
+	enum bus_check (*check)(struct bus_listener *l);
+	atomic_int_fast64_t well_ms;	/* when a check last passed */
+	atomic_uint relistens;
+	int n_mute;			/* checks in a row that were BUS_MUTE */
+	void *arg;			/* for check */
+};
+
+/*
+ * Listen with l->socket (opened and set up by the caller, except for what all
+ * sockets need) at dir/name.sock and start the thread.
+ */
+int bus_listen(struct bus_listener *l, const char *dir, const char *name,
+    struct err *e);
+bool bus_listener_healthy(const struct bus_listener *l);
+
+#endif
