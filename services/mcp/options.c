@@ -1,0 +1,3 @@
+#include "options.h"
+
+FIELD_TABLE(mcp_options, MCP_OPTIONS)
