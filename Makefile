@@ -36,7 +36,7 @@ CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=c17 $(WARN) -ffp-contract=off -pthread $(HARDEN) $(SAN_FLAG) $(CFLAGS)
 CPPFLAGS = -D_GNU_SOURCE -DBUILD='"$B"' -Icommon -Iproto
 LDFLAGS  = -pie -Wl,-z,relro,-z,now -Wl,--as-needed
-LDLIBS   = -lnng -lcivetweb -ljansson -lsystemd -lpcre2-8 -lcurl -ldl -lm
+LDLIBS   = -lnng -lcivetweb -ljansson -lsystemd -lpcre2-8 -lutf8proc -lcurl -ldl -lm
 
 # What the CPU backend has for this architecture, the best first.  All of it is
 # compiled in; which one runs is chosen when the service starts.

@@ -8,7 +8,7 @@ packages=
 for group in "$@"; do
 	case $group in
 	build) packages="$packages gcc make pkg-config libc6-dev libnng-dev libcivetweb-dev
-	    libjansson-dev libsystemd-dev libpcre2-dev libcurl4-openssl-dev" ;;
+	    libjansson-dev libsystemd-dev libpcre2-dev libutf8proc-dev libcurl4-openssl-dev" ;;
 	demo) packages="$packages curl jq" ;;
 	test) packages="$packages check curl jq nodejs npm systemd iproute2 util-linux" ;;
 	fuzz) packages="$packages clang libclang-rt-14-dev" ;;
