@@ -84,6 +84,7 @@ struct model {
 	struct model_config config;
 	char architecture[64];		/* "bitnet-b1.58" */
 	char name[256];			/* stem of the file */
+	char title[256];		/* the name that its converter gave it */
 	struct dense embed, head;	/* the same array when tied */
 	const float *norm;		/* [hidden], before the head */
 	struct model_layer *layers;	/* [n_layers], owned */
@@ -91,6 +92,8 @@ struct model {
 	size_t n_tokenizer;		/* bytes */
 	const char *chat_template;	/* Jinja text as the source had it; borrowed */
 	size_t n_chat_template;		/* bytes */
+	const char *source;		/* where it came from, for people; borrowed */
+	size_t n_source;		/* bytes */
 	int64_t n_params;
 	char fingerprint[65];		/* hex: identifies the weights */
 	int64_t file_time;		/* Unix seconds */
@@ -107,6 +110,16 @@ struct model {
  */
 int model_open(const char *path, bool lock, struct model *m, struct err *e);
 void model_close(struct model *m);
+
+/*
+ * The same for a file that is in memory: bytes [n], 64-byte aligned, borrowed
+ * until model_close.  what: its name in sentences.
+ */
+int model_parse(const void *bytes, size_t n, const char *what, struct model *m,
+    struct err *e);
+
+/* Is every size of c within its limits and do they fit each other? */
+int model_config_check(const struct model_config *c, struct err *e);
 
 /* Weight (o, i) of w as -1, 0, +1.  For tests and the oracle. */
 int ternary_weight(const struct ternary *w, int32_t o, int32_t i);

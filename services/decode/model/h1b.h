@@ -1,0 +1,144 @@
+#ifndef DECODE_H1B_H
+#define DECODE_H1B_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "model/model.h"
+
+/*
+ * The container of a model, version 6; specified in docs/model-format.md.
+ *
+ *	header		struct h1b_header
+ *	directory	struct h1b_entry [n_sections]
+ *	sections	each at the next multiple of 64, with zeros between
+ *
+ * Which sections there are, in which order and how large, follows from the
+ * header alone, except for the length of the first few, which are text.  So
+ * the directory is compared with what it must be, and nothing in it is ever
+ * multiplied or searched.  Little-endian, as the machines this runs on.
+ */
+enum {
+	H1B_VERSION = 6,	/* 1..5 are the formats of earlier engines */
+	H1B_ALIGN = 64,
+	H1B_NAME_MAX = 56,	/* bytes with the NUL */
+	H1B_TEXT_MAX = 1 << 20,	/* chat template, source: bytes */
+	H1B_TOKENIZER_MAX = 64 << 20,	/* bytes */
+};
+
+#define H1B_MAGIC "H1B"		/* and its NUL */
+
+enum h1b_flag {
+	H1B_ROPE_INTERLEAVED = 1,
+	H1B_SUB_NORMS = 2,
+	H1B_TIED = 4,
+	H1B_FLAGS = 7,
+};
+
+enum h1b_type {
+	H1B_BF16 = DENSE_BF16,
+	H1B_I8 = DENSE_I8,
+	H1B_F32 = DENSE_F32,
+	H1B_T2 = 4,
+	H1B_BYTES = 5,
+};
+
+struct h1b_header {
+	char magic[4];
+	int32_t version;
+	uint64_t file_size;
+	uint32_t header_size;		/* 256 */
+	uint32_t n_sections;
+	uint32_t directory_crc;		/* CRC-32C of the directory */
+	uint32_t header_crc;		/* of these 256 bytes with this one 0 */
+	int32_t vocab, hidden, n_layers, n_heads;
+	int32_t n_kv_heads, head_dim, ffn, n_ctx;
+	float rope_theta, norm_eps;
+	uint32_t act, flags;
+	int32_t bos, n_eos;
+	uint32_t embed_type, head_type;	/* head_type 0: tied */
+	int32_t eos[MODEL_EOS_MAX];
+	uint8_t zero[128];
+};
+
+struct h1b_entry {
+	char name[H1B_NAME_MAX];	/* filled up with NULs */
+	uint32_t type;
+	uint32_t crc;			/* CRC-32C of the section's bytes */
+	uint64_t dims[2];		/* rows, columns; vectors have 1 row */
+	uint64_t offset, size;		/* in the file; bytes */
+};
+
+/* What a section is for, whatever its name in a file. */
+enum h1b_part {
+	H1B_ARCHITECTURE, H1B_NAME, H1B_SOURCE, H1B_CHAT_TEMPLATE,
+	H1B_TOKENIZER, H1B_EMBED, H1B_NORM, H1B_HEAD,
+	H1B_ATTN_NORM, H1B_Q, H1B_K, H1B_V, H1B_ATTN_SUB_NORM, H1B_O,
+	H1B_FFN_NORM, H1B_GATE, H1B_UP, H1B_FFN_SUB_NORM, H1B_DOWN,
+};
+
+struct h1b_section {
+	char name[H1B_NAME_MAX];
+	enum h1b_part part;
+	int32_t layer;			/* -1 outside the layers */
+	bool scale;			/* the scales of the section before it */
+	enum h1b_type type;
+	uint64_t dims[2];
+	uint64_t size;			/* bytes; for BYTES the largest allowed */
+};
+
+/*
+ * The sections of a model of sizes c (which model_config_check passed), in
+ * their order.  *list [*n] is the caller's to free.
+ */
+int h1b_layout(const struct model_config *c, enum dense_type embed_type,
+    enum dense_type head_type, struct h1b_section **list, uint32_t *n,
+    struct err *e);
+
+/* The next multiple of H1B_ALIGN. */
+uint64_t h1b_align(uint64_t offset);
+
+/* "bf16", "i8", "f32", "t2", "bytes", or "?". */
+const char *h1b_type_name(uint32_t type);
+
+/* Bytes of a row of n_in weights in layout T2. */
+int32_t h1b_t2_stride(int32_t n_in);
+
+/* codes [n_in], each 0..2, to one row of layout T2: out [h1b_t2_stride(n_in)]. */
+void h1b_t2_pack(const uint8_t *codes, int32_t n_in, uint8_t *out);
+
+/*
+ * Where a file that is to be written takes its contents from.  Rows are asked
+ * for in order, one at a time, so that no tensor need be in memory.
+ */
+struct h1b_source {
+	struct model_config config;
+	enum dense_type embed_type, head_type;	/* head_type 0 when tied */
+	const char *architecture, *name, *origin;	/* printable ASCII */
+	const char *chat_template;
+	size_t n_chat_template;
+	const void *tokenizer;		/* blob of tokenizer_save */
+	size_t n_tokenizer;
+	/* Row `row` of a norm (one row), embedding or head: out [columns]. */
+	int (*row)(void *arg, enum h1b_part part, int32_t layer, int32_t row,
+	    float *out, struct err *e);
+	/* Row `row` of a ternary tensor: codes [columns], 0..2, and its factor. */
+	int (*codes)(void *arg, enum h1b_part part, int32_t layer, int32_t row,
+	    uint8_t *codes, float *scale, struct err *e);
+	/* May be NULL. */
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *arg;
+};
+
+/*
+ * Write s to path: to a file beside it, synced, then renamed, so that path is
+ * never half a model.  ERR_EXISTS if path exists and force is not set;
+ * ERR_RANGE for a config or text out of its limits, ERR_BAD_FILE for a weight
+ * or scale that is not finite.
+ */
+int h1b_write(const char *path, const struct h1b_source *s, bool force,
+    struct err *e);
+
+#endif
