@@ -43,7 +43,8 @@ struct web_route {
 };
 
 struct web_config {
-	const char *bind;	/* "127.0.0.1:8180", "0.0.0.0:8180"; IPv4 only */
+	const char *bind;	/* "127.0.0.1:8180", "0.0.0.0:8180"; IPv4 only;
+				 * port 0: one that is free, see web_port */
 	int n_threads;		/* connections served at once */
 	const struct web_route *routes;	/* ends with { 0 }; static */
 	void *arg;		/* for the handlers */
@@ -57,8 +58,17 @@ struct web_config {
 	 * and any IP literal: NULL, or names separated by commas, or "*".
 	 */
 	const char *hosts;
-	const char *origins;	/* allowed Origin values, likewise; loopback is */
+	/*
+	 * Origin values that are allowed, likewise.  Those of loopback are, and
+	 * one that equals the Host: our own pages.
+	 */
+	const char *origins;
 	const char *request_id_prefix;	/* "req_" */
+	/*
+	 * 0: 10 s.  For the whole body (of which a fifth may pass before less
+	 * than 1 KiB/s is too slow), and for a client to take what was written.
+	 */
+	int body_timeout_ms, write_timeout_ms;
 	/* One line per finished request, without its content; or NULL. */
 	void (*on_done)(void *arg, const char *request_id, const char *method,
 	    const char *path, int status, double seconds, uint64_t bytes_out);
@@ -77,6 +87,7 @@ int web_start(struct web **w, const struct web_config *c, struct err *e);
 int web_stop(struct web *w, int timeout_ms);
 bool web_draining(const struct web *w);
 int web_active(const struct web *w);	/* requests being handled */
+int web_port(const struct web *w);	/* the one it listens on */
 
 /* What the request says.  All borrowed, valid until the handler returns. */
 const char *web_method(const struct web_request *rq);
