@@ -1,0 +1,401 @@
+/*
+ * What the bus threads ask of the engine.  A job that the step in progress
+ * reads is never freed or finished here: that is marked and done when the step
+ * is over.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_state.h"
+
+enum {
+	SERVICE_MS = 1000,	/* until one is measured */
+	RETRY_MIN_MS = 100, RETRY_MAX_MS = 60000,
+};
+
+int64_t
+engine_now(const struct engine *en)
+{
+	return en->c.clock_us(en->c.arg);
+}
+
+void
+engine_wake(struct engine *en)
+{
+	en->woken = true;
+	pthread_cond_signal(&en->wake);
+}
+
+int
+engine_create(const struct engine_config *c, struct engine **out,
+    struct err *e)
+{
+	struct engine *en = calloc(1, sizeof(*en));
+	size_t n = (size_t)c->n_slots;
+	pthread_condattr_t attr;
+	int r;
+
+	if (en == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for the engine");
+	en->c = *c;
+	en->service_ms = SERVICE_MS;
+	pthread_mutex_init(&en->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&en->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	en->plan.rows = calloc((size_t)c->step_rows, sizeof(*en->plan.rows));
+	en->plan.shares = calloc(n, sizeof(*en->plan.shares));
+	en->logits = calloc(n * (size_t)c->job.model->vocab,
+	    sizeof(*en->logits));
+	en->chosen = calloc(n, sizeof(*en->chosen));
+	en->logprobs = calloc(n * LOGPROBS_ROW, sizeof(*en->logprobs));
+	if (en->plan.rows == NULL || en->plan.shares == NULL ||
+	    en->logits == NULL || en->chosen == NULL || en->logprobs == NULL)
+		r = err_set(e, ERR_NO_MEMORY, "no memory for %d slots",
+		    c->n_slots);
+	else if ((r = sampler_create(c->job.model->vocab, &en->sampler,
+	    e)) == 0)
+		r = scheduler_init(&en->scheduler, c->n_slots, c->n_pages,
+		    c->step_rows, e);
+	if (r != 0) {
+		engine_destroy(en);
+		return r;
+	}
+	*out = en;
+	return 0;
+}
+
+void
+engine_destroy(struct engine *en)
+{
+	if (en == NULL)
+		return;
+	while (en->n_jobs > 0)
+		job_destroy(en->jobs[--en->n_jobs]);
+	scheduler_finish(&en->scheduler);
+	sampler_destroy(en->sampler);
+	free(en->plan.rows);
+	free(en->plan.shares);
+	free(en->logits);
+	free(en->chosen);
+	free(en->logprobs);
+	pthread_cond_destroy(&en->wake);
+	pthread_mutex_destroy(&en->lock);
+	free(en);
+}
+
+static struct job *
+find(const struct engine *en, const char *id)
+{
+	for (int i = 0; i < en->n_jobs; i++)
+		if (strcmp(en->jobs[i]->id, id) == 0)
+			return en->jobs[i];
+	return NULL;
+}
+
+void
+engine_forget(struct engine *en, struct job *j)
+{
+	for (int i = 0; i < en->n_jobs; i++)
+		if (en->jobs[i] == j) {
+			en->jobs[i] = en->jobs[--en->n_jobs];
+			break;
+		}
+	if (j->in_step) {
+		j->dropped = true;	/* its pages are still written to */
+		return;
+	}
+	if (j->state != JOB_DONE)
+		scheduler_remove(&en->scheduler, j);
+	job_destroy(j);
+}
+
+void
+engine_retire(struct engine *en, struct job *j)
+{
+	bool ran = j->state == JOB_RUNNING;
+
+	if (j->state != JOB_DONE)
+		scheduler_remove(&en->scheduler, j);
+	j->done_us = engine_now(en);
+	if (ran)
+		en->service_ms += 0.1 * ((double)(j->done_us -
+		    j->started_us) / 1000 - en->service_ms);
+	switch (j->finish) {
+	case JOB_RUNS:
+	case JOB_N_FINISHES:
+		break;
+#define F(name)                                       \
+	case JOB_FINISH_##name:                       \
+		en->stats.name++;                     \
+		break;
+	JOB_FINISHES(F)
+#undef F
+	}
+}
+
+static int64_t
+retry_after_ms(const struct engine *en)
+{
+	double ms = en->service_ms * (en->scheduler.n_queued + 1) /
+	    en->c.n_slots;
+
+	return (int64_t)fmin(fmax(ms, RETRY_MIN_MS), RETRY_MAX_MS);
+}
+
+static void
+answer(const struct engine *en, const struct job *j, struct decode_accepted *a)
+{
+	*a = (struct decode_accepted){
+		.id = j->id, .boot = en->c.boot, .n_prompt = j->n_prompt,
+		.n_ctx = en->c.job.n_ctx, .max_tokens = j->limit,
+	};
+	for (int i = 0; i < en->n_jobs && j->state == JOB_QUEUED; i++)
+		a->queue += en->jobs[i]->state == JOB_QUEUED &&
+		    en->jobs[i]->order < j->order;
+}
+
+/* engine_find with the lock held; *old is an earlier attempt, or NULL. */
+static int
+look(struct engine *en, const char *id, int64_t attempt, struct job **same,
+    struct job **old, struct err *e)
+{
+	const struct scheduler *s = &en->scheduler;
+	struct job *j = find(en, id);
+	int r;
+
+	*same = j != NULL && j->attempt == attempt ? j : NULL;
+	*old = j != NULL && j->attempt < attempt ? j : NULL;
+	if (*same != NULL)
+		return 0;
+	if (j != NULL && *old == NULL)
+		return err_set_param(e, ERR_EXISTS, "attempt",
+		    "a later attempt of this request is known");
+	if (en->draining) {
+		en->stats.refused_draining++;
+		return err_set(e, ERR_DRAINING, "the worker is about to stop");
+	}
+	if (en->n_jobs < DECODE_REQUESTS_MAX &&
+	    (s->n_queued < en->c.queue_max ||
+	    s->n_queued + s->n_running < s->n_slots))
+		return 0;
+	en->stats.busy++;
+	r = err_set(e, ERR_BUSY, "%d requests run and %d wait",
+	    s->n_running, s->n_queued);
+	if (e != NULL)
+		e->retry_after_ms = retry_after_ms(en);
+	return r;
+}
+
+/* Known already: a client that asks again is alive. */
+static void
+repeat(struct engine *en, struct job *j, struct decode_accepted *a)
+{
+	en->stats.repeated++;
+	j->renewed_us = engine_now(en);
+	answer(en, j, a);
+}
+
+int
+engine_find(struct engine *en, const char *id, int64_t attempt, bool *known,
+    struct decode_accepted *a, struct err *e)
+{
+	struct job *same, *old;
+	int r;
+
+	pthread_mutex_lock(&en->lock);
+	r = look(en, id, attempt, &same, &old, e);
+	if (r == 0 && same != NULL) {
+		repeat(en, same, a);
+		a->id = id;	/* the job may go when the lock does */
+	}
+	if (r == 0)
+		*known = same != NULL;
+	pthread_mutex_unlock(&en->lock);
+	return r;
+}
+
+int
+engine_add(struct engine *en, const struct decode_generate *g,
+    const int32_t *prompt, size_t n_prompt, struct decode_accepted *a,
+    struct err *e)
+{
+	struct job *j, *same, *old;
+	int r;
+
+	r = job_create(&en->c.job, g, prompt, n_prompt, engine_now(en), &j, e);
+	if (r != 0)
+		return r;
+	pthread_mutex_lock(&en->lock);
+	r = look(en, g->id, g->attempt, &same, &old, e);
+	if (r == 0 && same != NULL) {
+		repeat(en, same, a);
+	} else if (r == 0) {
+		if (old != NULL)
+			engine_forget(en, old);
+		j->order = ++en->n_orders;
+		en->jobs[en->n_jobs++] = j;
+		en->stats.accepted++;
+		if (j->finish == JOB_RUNS) {
+			scheduler_enqueue(&en->scheduler, j);
+		} else {
+			j->state = JOB_DONE;
+			engine_retire(en, j);
+		}
+		answer(en, j, a);
+		j = NULL;
+		engine_wake(en);
+	}
+	if (r == 0)
+		a->id = g->id;
+	pthread_mutex_unlock(&en->lock);
+	job_destroy(j);
+	return r;
+}
+
+void
+engine_cancel(struct engine *en, const char *id)
+{
+	struct job *j;
+
+	pthread_mutex_lock(&en->lock);
+	j = find(en, id);
+	if (j != NULL && j->state != JOB_DONE) {
+		if (j->in_step) {
+			j->pending = JOB_FINISH_cancel;
+		} else {
+			job_end(j, JOB_FINISH_cancel);
+			engine_retire(en, j);
+		}
+		engine_wake(en);
+	}
+	pthread_mutex_unlock(&en->lock);
+}
+
+bool
+engine_ack(struct engine *en, const char *id, int64_t next_seq)
+{
+	struct job *j;
+
+	pthread_mutex_lock(&en->lock);
+	if ((j = find(en, id)) != NULL) {
+		if (events_full(&j->events))
+			engine_wake(en);
+		j->renewed_us = engine_now(en);
+		events_ack(&j->events, next_seq);
+		if (j->state == JOB_DONE && j->events.n == 0)
+			engine_forget(en, j);
+	}
+	pthread_mutex_unlock(&en->lock);
+	return j != NULL;
+}
+
+static int
+replay(struct engine *en, const char *id, int64_t from_seq, json_t *array,
+    struct err *e)
+{
+	const struct job *j = find(en, id);
+	struct events_outcome out;
+	int64_t next;
+
+	if (j == NULL)
+		return err_set_param(e, ERR_NOT_FOUND, "id",
+		    "request %s is not kept", id);
+	if (from_seq < j->events.first)
+		return err_set_param(e, ERR_NOT_FOUND, "from_seq",
+		    "piece %lld is no longer kept, the first is %lld",
+		    (long long)from_seq, (long long)j->events.first);
+	if (from_seq > events_next(&j->events))
+		return err_set_param(e, ERR_RANGE, "from_seq",
+		    "piece %lld is not made yet, the next is %lld",
+		    (long long)from_seq, (long long)events_next(&j->events));
+	out = job_outcome(j);
+	return events_encode(&j->events, j->id, from_seq, DECODE_REPLAY_MAX,
+	    &out, en->c.job.tokenizer, array, &next, e);
+}
+
+int
+engine_replay(struct engine *en, const char *id, int64_t from_seq,
+    json_t **events, struct err *e)
+{
+	json_t *array = json_array();
+	int r;
+
+	pthread_mutex_lock(&en->lock);
+	r = replay(en, id, from_seq, array, e);
+	if (r == 0)
+		en->stats.replays++;
+	else
+		en->stats.replays_missed++;
+	pthread_mutex_unlock(&en->lock);
+	if (r == 0)
+		*events = array;
+	else
+		json_decref(array);
+	return r;
+}
+
+void
+engine_status(struct engine *en, struct decode_status *s)
+{
+	json_t *held = json_object();
+
+	pthread_mutex_lock(&en->lock);
+	for (int i = 0; i < en->n_jobs; i++)
+		json_object_set_new(held, en->jobs[i]->id,
+		    json_integer(events_next(&en->jobs[i]->events)));
+	*s = (struct decode_status){
+		.boot = en->c.boot, .ready = !en->draining, .step = en->step,
+		.running = en->scheduler.n_running,
+		.queued = en->scheduler.n_queued, .n_slots = en->c.n_slots,
+		.held = held,
+	};
+	pthread_mutex_unlock(&en->lock);
+}
+
+void
+engine_stats(struct engine *en, struct engine_stats *st)
+{
+	pthread_mutex_lock(&en->lock);
+	*st = en->stats;
+	st->running = en->scheduler.n_running;
+	st->queued = en->scheduler.n_queued;
+	st->held = en->n_jobs;
+	st->slots = en->c.n_slots;
+	st->kv_pages = en->scheduler.pages.n;
+	st->kv_pages_free = en->scheduler.pages.n_free;
+	st->paused = 0;
+	for (int i = 0; i < en->n_jobs; i++)
+		st->paused += en->jobs[i]->state == JOB_RUNNING &&
+		    events_full(&en->jobs[i]->events);
+	pthread_mutex_unlock(&en->lock);
+}
+
+const struct metrics_histogram *
+engine_step_times(const struct engine *en)
+{
+	return &en->step_times;
+}
+
+const struct metrics_histogram *
+engine_queue_times(const struct engine *en)
+{
+	return &en->queue_times;
+}
+
+uint64_t
+engine_beats(const struct engine *en)
+{
+	return atomic_load(&en->beats);
+}
+
+void
+engine_drain(struct engine *en)
+{
+	pthread_mutex_lock(&en->lock);
+	en->draining = true;
+	engine_wake(en);
+	pthread_mutex_unlock(&en->lock);
+}

@@ -1,0 +1,143 @@
+#ifndef DECODE_ENGINE_H
+#define DECODE_ENGINE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/backend.h"
+#include "decode.h"
+#include "job.h"
+#include "metrics.h"
+
+/*
+ * The requests in flight: accepted, queued, stepped together, their pieces kept
+ * until they are acknowledged or their lease ends.  No sockets here, and the
+ * time comes from a function, so a test plays a minute in a millisecond.
+ *
+ * Thread rule: one thread, the compute thread, calls engine_step and
+ * engine_wait; everything else may be called by any thread.  One mutex guards
+ * all state; it is not held while the backend runs or tokens are sampled.
+ */
+struct engine;
+
+struct engine_config {
+	struct job_context job;
+	struct backend *backend;	/* borrowed */
+	const char *boot;		/* borrowed */
+	int n_slots;			/* requests that run at once */
+	int queue_max;			/* requests that wait */
+	int32_t n_pages;		/* at least those of one full context */
+	int32_t step_rows;		/* n_slots..BACKEND_ROWS_MAX */
+	int64_t (*clock_us)(void *arg);
+	/* What step added: an array of pieces, borrowed.  Compute thread. */
+	void (*on_step)(void *arg, int64_t step, json_t *events);
+	void *arg;
+};
+
+/* Counters since the start: member, metric, labels, meaning. */
+#define ENGINE_COUNTERS(C)                                                    \
+	C(accepted, "requests_accepted_total", "", "requests taken")          \
+	C(repeated, "requests_repeated_total", "",                            \
+	    "generate messages that were sent twice and ran once")            \
+	C(busy, "requests_rejected_total", "reason=\"busy\"",                 \
+	    "requests refused before they ran")                               \
+	C(refused_draining, "requests_rejected_total", "reason=\"draining\"", \
+	    "requests refused before they ran")                               \
+	C(stop, "requests_total", "outcome=\"stop\"", "requests that ended")  \
+	C(length, "requests_total", "outcome=\"length\"", "requests that ended") \
+	C(cancel, "requests_total", "outcome=\"cancel\"", "requests that ended") \
+	C(deadline, "requests_total", "outcome=\"deadline\"",                 \
+	    "requests that ended")                                            \
+	C(error, "requests_total", "outcome=\"error\"", "requests that ended") \
+	C(lease_expired, "lease_expiries_total", "",                          \
+	    "requests dropped since nobody acknowledged them")                \
+	C(prompt_tokens, "prompt_tokens_total", "", "prompt tokens computed") \
+	C(generated_tokens, "generated_tokens_total", "", "tokens sampled")   \
+	C(replays, "replays_total", "", "replay requests answered")           \
+	C(replays_missed, "replays_missed_total", "",                         \
+	    "replay requests for pieces that are not kept")                   \
+	C(steps, "steps_total", "", "steps that computed something")
+
+/* And what is so now. */
+#define ENGINE_GAUGES(G)                                                      \
+	G(running, "running_requests", "", "requests in slots")               \
+	G(queued, "queued_requests", "", "requests waiting for a slot")       \
+	G(held, "held_requests", "", "running, queued, or not yet acknowledged") \
+	G(paused, "paused_requests", "",                                      \
+	    "running, but waiting for an acknowledgement")                    \
+	G(slots, "slots", "", "requests that can run at once")                \
+	G(kv_pages, "kv_pages", "", "pages of the KV cache")                  \
+	G(kv_pages_free, "kv_pages_free", "", "pages that nobody has")
+
+struct engine_stats {
+#define MEMBER(name, metric, labels, doc) int64_t name;
+	ENGINE_COUNTERS(MEMBER)
+	ENGINE_GAUGES(MEMBER)
+#undef MEMBER
+};
+
+/* Takes all memory a step needs.  *c is copied. */
+int engine_create(const struct engine_config *c, struct engine **out,
+    struct err *e);
+/* Only when no other thread uses it; NULL is fine. */
+void engine_destroy(struct engine *en);
+
+/*
+ * Is (id, attempt) known?  Then *known and *a says what generate was answered.
+ * Otherwise: would it be taken now?  ERR_BUSY with retry_after_ms,
+ * ERR_DRAINING.  To be asked before a prompt is tokenized.  ERR_EXISTS if a
+ * later attempt of id is known.
+ */
+int engine_find(struct engine *en, const char *id, int64_t attempt,
+    bool *known, struct decode_accepted *a, struct err *e);
+
+/*
+ * Take g with prompt [n_prompt], or find it: *a as it is to be answered, with
+ * id of g and boot of the configuration.  A later attempt takes the place of an
+ * earlier one.  The errors of engine_find and job_create.
+ */
+int engine_add(struct engine *en, const struct decode_generate *g,
+    const int32_t *prompt, size_t n_prompt, struct decode_accepted *a,
+    struct err *e);
+
+/* End it within one step; an unknown or finished one is left alone. */
+void engine_cancel(struct engine *en, const char *id);
+
+/* Pieces below next_seq are not needed any more; renews the lease.  False if id
+ * is not known. */
+bool engine_ack(struct engine *en, const char *id, int64_t next_seq);
+
+/*
+ * *events: a new array of the pieces of id from from_seq on, at most
+ * DECODE_REPLAY_MAX, maybe none.  ERR_NOT_FOUND if the request or the piece is
+ * no longer kept, ERR_RANGE if the piece is not made yet.
+ */
+int engine_replay(struct engine *en, const char *id, int64_t from_seq,
+    json_t **events, struct err *e);
+
+/* *s with held a new reference, or NULL when memory is short. */
+void engine_status(struct engine *en, struct decode_status *s);
+
+void engine_stats(struct engine *en, struct engine_stats *st);
+/* Seconds of a forward pass and of the waiting for a slot; borrowed. */
+const struct metrics_histogram *engine_step_times(const struct engine *en);
+const struct metrics_histogram *engine_queue_times(const struct engine *en);
+
+/* From now on nothing new is taken. */
+void engine_drain(struct engine *en);
+
+/*
+ * One step: end what is over its time, give out slots, run the backend, sample,
+ * publish.  *worked is false if there was nothing to do.  ERR_SYSTEM if the
+ * backend is dead; then so is the engine.
+ */
+int engine_step(struct engine *en, bool *worked, struct err *e);
+
+/* Sleep until there may be work, at most timeout_ms. */
+void engine_wait(struct engine *en, int timeout_ms);
+
+/* Grows whenever the compute thread begins a step: for the watchdog. */
+uint64_t engine_beats(const struct engine *en);
+
+#endif

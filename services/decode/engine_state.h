@@ -1,0 +1,41 @@
+#ifndef DECODE_ENGINE_STATE_H
+#define DECODE_ENGINE_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine.h"
+#include "scheduler.h"
+
+/* What engine.c and engine_step.c share. */
+struct engine {
+	struct engine_config c;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool woken, draining;
+	struct scheduler scheduler;
+	struct job *jobs[DECODE_REQUESTS_MAX];	/* [n_jobs] all that are held */
+	int n_jobs;
+	int64_t n_orders, step;
+	double service_ms;	/* mean time in a slot, lately */
+	struct engine_stats stats;	/* counters only */
+	struct metrics_histogram step_times, queue_times;
+	atomic_uint_fast64_t beats;
+
+	/* The compute thread's: one step. */
+	struct plan plan;
+	float *logits;		/* [n_slots, vocab] */
+	struct sampler *sampler;
+	int32_t *chosen;	/* [n_slots] */
+	struct sampler_logprob *logprobs;	/* [n_slots, LOGPROBS_ROW] */
+};
+
+enum { LOGPROBS_ROW = DECODE_LOGPROBS_MAX + 1 };
+
+/* With the lock held. */
+int64_t engine_now(const struct engine *en);
+void engine_wake(struct engine *en);
+void engine_forget(struct engine *en, struct job *j);	/* frees j, or will */
+void engine_retire(struct engine *en, struct job *j);	/* it has finished */
+
+#endif

@@ -1,0 +1,180 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "events.h"
+
+enum { ROOM = DECODE_UNACKED_MAX + 1 };	/* and one for a finish alone */
+
+int
+events_init(struct events *ev, int64_t first, int n_logprobs, struct err *e)
+{
+	*ev = (struct events){
+		.v = calloc(ROOM, sizeof(*ev->v)),
+		.first = first, .published = first, .n_logprobs = n_logprobs,
+	};
+	if (n_logprobs > 0)
+		ev->logprobs = calloc((size_t)ROOM * (size_t)n_logprobs,
+		    sizeof(*ev->logprobs));
+	if (ev->v == NULL || (n_logprobs > 0 && ev->logprobs == NULL)) {
+		events_finish(ev);
+		return err_set(e, ERR_NO_MEMORY, "no memory for the pieces");
+	}
+	return 0;
+}
+
+void
+events_finish(struct events *ev)
+{
+	free(ev->v);
+	free(ev->logprobs);
+	buf_free(&ev->text);
+	*ev = (struct events){ 0 };
+}
+
+struct sampler_logprob *
+events_begin(struct events *ev, int32_t token)
+{
+	ev->v[ev->n].token = token;
+	if (ev->n_logprobs == 0 || token < 0)
+		return NULL;
+	return ev->logprobs + (size_t)ev->n * (size_t)ev->n_logprobs;
+}
+
+void
+events_end(struct events *ev)
+{
+	ev->v[ev->n++].end = ev->text.len;
+}
+
+int64_t
+events_next(const struct events *ev)
+{
+	return ev->first + ev->n;
+}
+
+bool
+events_full(const struct events *ev)
+{
+	return ev->n >= DECODE_UNACKED_MAX;
+}
+
+void
+events_ack(struct events *ev, int64_t seq)
+{
+	int64_t drop64 = seq - ev->first;
+	size_t n_text, per = (size_t)ev->n_logprobs;
+	int drop;
+
+	if (drop64 <= 0 || ev->n == 0)
+		return;
+	drop = drop64 < ev->n ? (int)drop64 : ev->n;
+	n_text = ev->v[drop - 1].end;
+	ev->n -= drop;
+	ev->first += drop;
+	memmove(ev->v, ev->v + drop, (size_t)ev->n * sizeof(*ev->v));
+	for (int i = 0; i < ev->n; i++)
+		ev->v[i].end -= n_text;
+	if (per > 0)
+		memmove(ev->logprobs, ev->logprobs + (size_t)drop * per,
+		    (size_t)ev->n * per * sizeof(*ev->logprobs));
+	if (n_text > 0) {
+		memmove(ev->text.data, ev->text.data + n_text,
+		    ev->text.len - n_text + 1);
+		ev->text.len -= n_text;
+	}
+}
+
+/* The bytes of a token may be a part of a character, hence base64. */
+static json_t *
+base64(const char *bytes, size_t n)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	    "abcdefghijklmnopqrstuvwxyz0123456789+/";
+	struct buf b = { 0 };
+	json_t *v;
+
+	for (size_t i = 0; i < n; i += 3) {
+		uint32_t w = (uint32_t)(uint8_t)bytes[i] << 16;
+		char c[4] = "====";
+
+		w |= i + 1 < n ? (uint32_t)(uint8_t)bytes[i + 1] << 8 : 0;
+		w |= i + 2 < n ? (uint32_t)(uint8_t)bytes[i + 2] : 0;
+		c[0] = digits[w >> 18];
+		c[1] = digits[w >> 12 & 63];
+		if (i + 1 < n)
+			c[2] = digits[w >> 6 & 63];
+		if (i + 2 < n)
+			c[3] = digits[w & 63];
+		buf_add(&b, c, sizeof(c));
+	}
+	v = b.failed ? NULL : json_stringn(b.len > 0 ? b.data : "", b.len);
+	buf_free(&b);
+	return v;
+}
+
+static json_t *
+encode_logprob(const struct sampler_logprob *lp, const struct tokenizer *t)
+{
+	size_t n = 0;
+	const char *bytes = tokenizer_bytes(t, lp->id, &n);
+
+	return json_pack("{s:i, s:f, s:o}", "id", (int)lp->id,
+	    "logprob", (double)lp->logprob,
+	    "text_b64", base64(bytes, bytes != NULL ? n : 0));
+}
+
+/* [] or the one element that the piece i has. */
+static json_t *
+encode_logprobs(const struct events *ev, int i, const struct tokenizer *t)
+{
+	json_t *array = json_array(), *own, *top;
+	const struct sampler_logprob *lp;
+
+	if (ev->n_logprobs == 0 || ev->v[i].token < 0)
+		return array;
+	lp = ev->logprobs + (size_t)i * (size_t)ev->n_logprobs;
+	own = encode_logprob(lp, t);
+	top = json_array();
+	for (int k = 1; k < ev->n_logprobs; k++)
+		json_array_append_new(top, encode_logprob(&lp[k], t));
+	json_object_set_new(own, "top", top);
+	json_array_append_new(array, own);
+	return array;
+}
+
+static json_t *
+encode_stats(const struct events_outcome *out)
+{
+	return json_pack("{s:I, s:i, s:I, s:f, s:f, s:f}",
+	    "n_prompt", (json_int_t)out->n_prompt, "n_cached", 0,
+	    "n_generated", (json_int_t)out->n_generated,
+	    "queue_ms", out->queue_ms, "prefill_ms", out->prefill_ms,
+	    "decode_ms", out->decode_ms);
+}
+
+int
+events_encode(const struct events *ev, const char *id, int64_t seq, int max,
+    const struct events_outcome *out, const struct tokenizer *t, json_t *array,
+    int64_t *next, struct err *e)
+{
+	for (*next = seq; *next < events_next(ev) && max > 0; (*next)++, max--) {
+		int i = (int)(*next - ev->first);
+		size_t from = i > 0 ? ev->v[i - 1].end : 0;
+		bool last = out->finish != NULL && i == ev->n - 1;
+		json_t *v = json_pack("{s:s, s:I, s:[], s:s%, s:o, s:s, s:o}",
+		    "id", id, "seq", (json_int_t)*next, "tokens",
+		    "text", ev->text.len > 0 ? ev->text.data + from : "",
+		    ev->v[i].end - from,
+		    "logprobs", encode_logprobs(ev, i, t),
+		    "finish", last ? out->finish : "",
+		    "stats", last ? encode_stats(out) : json_object());
+
+		if (v != NULL && ev->v[i].token >= 0)
+			json_array_append_new(json_object_get(v, "tokens"),
+			    json_integer(ev->v[i].token));
+		if (json_array_append_new(array, v) != 0)
+			return err_set(e, ERR_NO_MEMORY,
+			    "no memory to send the pieces");
+	}
+	return 0;
+}

@@ -1,0 +1,351 @@
+/*
+ * bitnet_decode -- the decode worker.  Interface: proto/decode.h.
+ *
+ * Exit status: 0 after SIGTERM or what was asked; 1 if the port or the runtime
+ * directory is taken, memory is short or the backend died; 2 for unusable
+ * arguments or files.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "clock.h"
+#include "conf.h"
+#include "log.h"
+#include "loop.h"
+#include "notify.h"
+#include "ops.h"
+#include "ppl.h"
+#include "request.h"
+
+enum {
+	REQUEST_THREADS = 2,
+	TICK_MS = 125,		/* half of DECODE_STATUS_MS: never late by one */
+	IDLE_MS = 50,		/* a lease that ran out is noticed by then */
+	UNACKED_MS = 500,	/* for the last acks, after everything ended */
+};
+
+static const struct conf_program program = {
+	.name = "bitnet_decode",
+	.summary = "Runs a ternary language model for 1bit-halo-server.",
+	.env_prefix = "HALO_DECODE_",
+	.details =
+	    "Files: decode.sock and decode-events.sock in the runtime "
+	    "directory.\n"
+	    "Exit status: 0 after SIGTERM; 1 if the port or the runtime "
+	    "directory is in\n"
+	    "use or memory is short; 2 for unusable arguments or files.\n"
+	    "Examples:\n"
+	    "  bitnet_decode --model models/halo-demo.h1b --port 8080\n"
+	    "  bitnet_decode --model models/halo-demo.h1b --bench 64 --json\n"
+	    "  bitnet_decode --model models/halo-demo.h1b --ppl text.txt "
+	    "--context 512\n",
+};
+
+struct compute {
+	struct service *sv;
+	pthread_t thread;
+	atomic_bool stop, failed;
+};
+
+static void
+die(const struct err *e)
+{
+	log_error("%s", e->text);
+	exit(e->code == ERR_EXISTS || e->code == ERR_NO_MEMORY ? 1 : 2);
+}
+
+static void
+log_finished(const json_t *events)
+{
+	const json_t *v, *stats;
+	size_t i;
+
+	json_array_foreach(events, i, v) {
+		const char *id = "", *finish = "";
+		json_int_t n_prompt = 0, n_generated = 0;
+
+		json_unpack((json_t *)v, "{s:s, s:s, s:o}", "id", &id,
+		    "finish", &finish, "stats", &stats);
+		if (finish[0] == '\0')
+			continue;
+		json_unpack((json_t *)stats, "{s:I, s:I}", "n_prompt",
+		    &n_prompt, "n_generated", &n_generated);
+		log_info("done id=%s finish=%s prompt=%lld generated=%lld", id,
+		    finish, (long long)n_prompt, (long long)n_generated);
+	}
+}
+
+static void
+publish(struct service *sv, uint32_t type, const struct field *fields,
+    const void *m)
+{
+	struct frame f = { .type = type, .obj = field_encode(fields, m) };
+	struct err e;
+
+	if (bus_publish(sv->events, &f, &e) != 0)
+		log_warn("an event is lost, ignoring, it can be replayed: %s",
+		    e.text);
+	frame_free(&f);
+}
+
+static void
+on_step(void *arg, int64_t step, json_t *events)
+{
+	struct service *sv = arg;
+	struct decode_step s = {
+		.boot = sv->boot, .step = step, .time_us = clock_ns() / 1000,
+		.events = events,
+	};
+
+	publish(sv, DECODE_TYPE_step, decode_step_fields(), &s);
+	log_finished(events);
+}
+
+static void
+publish_status(struct service *sv)
+{
+	struct decode_status s;
+	const char *why;
+
+	engine_status(sv->engine, &s);
+	s.ready = s.ready && service_is_ready(sv, &why);
+	publish(sv, DECODE_TYPE_status, decode_status_fields(), &s);
+	json_decref(s.held);
+}
+
+static int64_t
+clock_us(void *arg)
+{
+	(void)arg;
+	return clock_ns() / 1000;
+}
+
+static void *
+compute_run(void *arg)
+{
+	struct compute *c = arg;
+	struct err e = { 0 };
+	bool worked = false;
+
+	while (!atomic_load(&c->stop)) {
+		if (engine_step(c->sv->engine, &worked, &e) != 0) {
+			log_error("the backend failed: %s", e.text);
+			atomic_store(&c->failed, true);
+			return NULL;
+		}
+		if (!worked)
+			engine_wait(c->sv->engine, IDLE_MS);
+	}
+	return NULL;
+}
+
+/* The main thread between two signals: heartbeat and watchdog. */
+static void
+on_tick(void *arg)
+{
+	static uint64_t beats;
+	static int64_t status_ms, alive_ms;
+	struct compute *c = arg;
+	uint64_t now_beats = engine_beats(c->sv->engine);
+	int64_t now = clock_ms();
+
+	if (atomic_load(&c->failed))
+		exit(1);	/* a new process may find a working device */
+	if (now - status_ms >= DECODE_STATUS_MS - TICK_MS / 2) {
+		publish_status(c->sv);
+		status_ms = now;
+	}
+	if (notify_interval_ms() > 0 && now - alive_ms >=
+	    notify_interval_ms() && now_beats != beats &&
+	    bus_server_healthy(c->sv->requests)) {
+		notify_alive();
+		alive_ms = now;
+		beats = now_beats;
+	}
+}
+
+/* Model, tokenizer, backend: whatever --bench and --ppl need, too. */
+static void
+load(struct service *sv, struct backend_options *b)
+{
+	const struct decode_options *o = &sv->options;
+	struct err e = { 0 };
+	bool recognised = true;
+
+	if (model_open(o->model, o->mlock, &sv->model, &e) != 0 ||
+	    tokenizer_load(sv->model.tokenizer, sv->model.n_tokenizer,
+	    &sv->tokenizer, &e) != 0 ||
+	    options_size(o, &sv->model, b, &e) != 0)
+		die(&e);
+	if (tokenizer_n_vocab(sv->tokenizer) > sv->model.config.vocab) {
+		log_error("%s: the tokenizer has %d tokens, the model %d",
+		    o->model, (int)tokenizer_n_vocab(sv->tokenizer),
+		    (int)sv->model.config.vocab);
+		exit(2);
+	}
+	sv->template = strcmp(o->chat_template, "auto") == 0 ?
+	    template_recognise(sv->model.chat_template,
+	    sv->model.n_chat_template, &recognised) :
+	    template_find(o->chat_template);
+	if (!recognised)
+		log_warn("the file's chat template is not known here, using "
+		    "'%s': see --chat-template", template_name(sv->template));
+	if (backend_open(&sv->model, b, &sv->backend, &e) != 0)
+		die(&e);
+	if (o->mlock && !sv->model.locked)
+		log_warn("the weights (%zu MB) are not locked in memory, "
+		    "ignoring: raise LimitMEMLOCK= of the unit (or ulimit -l)",
+		    sv->model.map_size >> 20);
+	sv->n_ctx = b->n_ctx;
+	sv->model_id = o->model_id[0] != '\0' ? o->model_id : sv->model.name;
+}
+
+/* --bench and --ppl: no sockets; ends the process. */
+static void
+measure(struct service *sv, struct backend_options *b)
+{
+	const struct decode_options *o = &sv->options;
+	struct bench_options bench = {
+		.n_threads = (int)o->threads, .n_ctx = b->n_ctx,
+		.n_pages = b->n_pages, .max_rows = b->max_rows, .json = o->json,
+	};
+	struct ppl_options ppl = {
+		.path = o->ppl, .context = (int32_t)o->context,
+		.n_windows = (int32_t)o->ppl_windows, .n_ctx = b->n_ctx,
+		.n_pages = b->n_pages, .max_rows = b->max_rows, .json = o->json,
+		.progress = isatty(STDERR_FILENO) && !o->json,
+	};
+	struct err e = { 0 };
+	int r;
+
+	if (o->ppl[0] != '\0')
+		r = ppl_run(&ppl, &sv->model, sv->tokenizer, &sv->backend,
+		    stdout, &e);
+	else if ((r = options_depths(o, &bench, &e)) == 0)
+		r = bench_run(&bench, &sv->model, &sv->backend, stdout, &e);
+	if (r != 0)
+		die(&e);
+	exit(fflush(stdout) == 0 ? 0 : 1);
+}
+
+static void
+start_engine(struct service *sv, const struct backend_options *b)
+{
+	struct engine_config c = {
+		.job = { &sv->model.config, sv->tokenizer, b->n_ctx },
+		.backend = &sv->backend, .boot = sv->boot,
+		.n_slots = (int)sv->options.slots,
+		.queue_max = (int)sv->options.queue,
+		.n_pages = b->n_pages, .step_rows = b->max_rows,
+		.clock_us = clock_us, .on_step = on_step, .arg = sv,
+	};
+	struct err e = { 0 };
+
+	if (engine_create(&c, &sv->engine, &e) != 0 ||
+	    bus_publisher_open(&sv->events, sv->runtime_dir, "decode-events",
+	    &e) != 0)
+		die(&e);
+}
+
+static void
+say_ready(const struct service *sv, const struct backend_options *b)
+{
+	log_info("ready model=%s backend='%s' context=%d slots=%lld queue=%lld "
+	    "kv_mb=%zu scratch_mb=%zu weights_mb=%zu locked=%s template=%s "
+	    "port=%lld boot=%s", sv->model_id, sv->backend.name, (int)b->n_ctx,
+	    (long long)sv->options.slots, (long long)sv->options.queue,
+	    sv->backend.kv_bytes >> 20, sv->backend.scratch_bytes >> 20,
+	    sv->model.map_size >> 20, sv->model.locked ? "yes" : "no",
+	    template_name(sv->template), (long long)sv->options.port, sv->boot);
+	notify_ready("serving");
+}
+
+/* Let what runs come to its end, and its end be taken. */
+static void
+drain(struct compute *c)
+{
+	struct service *sv = c->sv;
+	int64_t start = clock_ms(), idle = 0, now;
+	struct engine_stats st;
+
+	notify_stopping();
+	atomic_store(&sv->draining, true);
+	engine_drain(sv->engine);
+	log_info("stopping");
+	for (;;) {
+		on_tick(c);
+		now = clock_ms();
+		engine_stats(sv->engine, &st);
+		if (st.running + st.queued > 0)
+			idle = 0;
+		else if (idle == 0)
+			idle = now;
+		if (st.held == 0 || now - start >= sv->options.drain_ms ||
+		    (idle > 0 && now - idle >= UNACKED_MS))
+			break;
+		usleep(20000);
+	}
+	if (st.running + st.queued > 0)
+		log_warn("%lld requests were cut", (long long)(st.running +
+		    st.queued));
+}
+
+int
+main(int argc, char *argv[])
+{
+	static struct service sv;
+	static struct compute compute = { .sv = &sv };
+	struct loop loop = { .tick_ms = TICK_MS, .tick = on_tick,
+		.arg = &compute };
+	struct backend_options b;
+	struct web *web = NULL;
+	struct err e = { 0 };
+	int r;
+
+	log_init("decode", LOG_FORMAT_TEXT, 0);
+	conf_main(&program, decode_options_fields(), sizeof(sv.options), argc,
+	    argv, &sv.options);
+	if (options_check(&sv.options, &e) != 0)
+		die(&e);
+	log_init("decode", strcmp(sv.options.log_format, "json") == 0 ?
+	    LOG_FORMAT_JSON : LOG_FORMAT_TEXT, sv.options.verbose);
+	b = (struct backend_options){ .name = sv.options.backend,
+		.isa = sv.options.isa, .n_threads = (int)sv.options.threads };
+	if (json_array_size(sv.options.bench) > 0 || sv.options.ppl[0] != '\0') {
+		load(&sv, &b);
+		measure(&sv, &b);
+	}
+	sv.runtime_dir = conf_runtime_dir(sv.options.runtime_dir);
+	sv.started_ms = clock_ms();
+	random_hex(sv.boot, DECODE_BOOT_LEN / 2);
+	if (loop_init(&loop) != 0) {
+		log_error("cannot take signals");
+		return 1;
+	}
+	if (bus_lock(sv.runtime_dir, "decode", &e) != 0 ||
+	    (sv.options.port != 0 && ops_start(&sv, &web, &e) != 0))
+		die(&e);
+	load(&sv, &b);
+	start_engine(&sv, &b);
+	if (pthread_create(&compute.thread, NULL, compute_run, &compute) != 0) {
+		log_error("cannot start the compute thread");
+		return 1;
+	}
+	if (bus_serve(&sv.requests, sv.runtime_dir, "decode", REQUEST_THREADS,
+	    request_answer, &sv, &e) != 0)
+		die(&e);
+	atomic_store(&sv.loaded, true);
+	publish_status(&sv);
+	say_ready(&sv, &b);
+	r = loop_run(&loop);
+	drain(&compute);
+	atomic_store(&compute.stop, true);
+	pthread_join(compute.thread, NULL);
+	if (web != NULL)
+		web_stop(web, 1000);
+	return r == 0 ? 0 : 1;	/* the sockets are left to exit: see bus.h */
+}

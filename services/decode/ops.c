@@ -1,0 +1,137 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "clock.h"
+#include "conf.h"
+#include "metrics.h"
+#include "ops.h"
+
+enum { OPS_THREADS = 16 };
+
+static void
+on_health(struct web_request *rq, void *arg)
+{
+	static const char ok[] = "{\"status\":\"ok\"}";
+	static const char loading[] = "{\"error\":{\"code\":503,"
+	    "\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}";
+	const char *why;
+
+	if (service_is_ready(arg, &why))
+		web_reply(rq, 200, "application/json; charset=utf-8", ok,
+		    sizeof(ok) - 1);
+	else
+		web_reply(rq, 503, "application/json; charset=utf-8", loading,
+		    sizeof(loading) - 1);
+}
+
+static void
+on_livez(struct web_request *rq, void *arg)
+{
+	(void)arg;
+	web_reply(rq, 200, "text/plain; charset=utf-8", "ok\n", 3);
+}
+
+static void
+on_readyz(struct web_request *rq, void *arg)
+{
+	struct service *sv = arg;
+	char verbose[8];
+	const char *why;
+	bool ready = service_is_ready(sv, &why);
+	struct buf b = { 0 };
+
+	buf_adds(&b, ready ? "ok\n" : "not ready\n");
+	if (web_query_get(rq, "verbose", verbose, sizeof(verbose))) {
+		buf_printf(&b, "decode: %s\n", ready ? "ready" : why);
+		buf_printf(&b, "boot: %s\nuptime_ms: %lld\n", sv->boot,
+		    (long long)(clock_ms() - sv->started_ms));
+	}
+	web_reply(rq, ready ? 200 : 503, "text/plain; charset=utf-8", b.data,
+	    b.len);
+	buf_free(&b);
+}
+
+static void
+write_engine(struct metrics *m, const struct service *sv)
+{
+	struct engine_stats st;
+
+	engine_stats(sv->engine, &st);
+#define COUNTER(name, metric, labels, doc) \
+	metrics_counter(m, "onebit_decode_" metric, doc, labels, \
+	    (double)st.name);
+#define GAUGE(name, metric, labels, doc) \
+	metrics_gauge(m, "onebit_decode_" metric, doc, labels, (double)st.name);
+	ENGINE_COUNTERS(COUNTER)
+	ENGINE_GAUGES(GAUGE)
+#undef COUNTER
+#undef GAUGE
+	metrics_histogram(m, "onebit_decode_step_duration_seconds",
+	    "forward pass and sampling of one step", "",
+	    engine_step_times(sv->engine));
+	metrics_histogram(m, "onebit_decode_queue_duration_seconds",
+	    "from acceptance to a slot", "", engine_queue_times(sv->engine));
+	metrics_counter(m, "onebit_decode_relistens_total",
+	    "how often the request socket had to be opened again", "",
+	    bus_server_relistens(sv->requests));
+	metrics_gauge(m, "onebit_decode_kv_bytes", "memory of the KV cache", "",
+	    (double)sv->backend.kv_bytes);
+	metrics_gauge(m, "onebit_decode_weights_locked",
+	    "1 if the weights cannot be paged out", "", sv->model.locked);
+}
+
+static void
+on_metrics(struct web_request *rq, void *arg)
+{
+	struct service *sv = arg;
+	struct buf b = { 0 };
+	struct metrics m = { .out = &b };
+	const char *why;
+
+	metrics_gauge(&m, "onebit_decode_ready", "1 if it takes requests", "",
+	    service_is_ready(sv, &why));
+	if (atomic_load(&sv->loaded))
+		write_engine(&m, sv);
+	metrics_process(&m, "decode");
+	web_reply(rq, b.failed ? 500 : 200,
+	    "text/plain; version=0.0.4; charset=utf-8", b.data, b.len);
+	buf_free(&b);
+}
+
+static void
+on_endpoints(struct web_request *rq, void *arg)
+{
+	const struct service *sv = arg;
+	char requests[128], events[128];
+
+	snprintf(requests, sizeof(requests), "ipc://%.80s/decode.sock",
+	    sv->runtime_dir);
+	snprintf(events, sizeof(events), "ipc://%.80s/decode-events.sock",
+	    sv->runtime_dir);
+	web_reply_json(rq, 200, json_pack("{s:s, s:s, s:s, s:s}",
+	    "runtime_dir", sv->runtime_dir, "requests", requests,
+	    "events", events, "boot", sv->boot));
+}
+
+static const struct web_route routes[] = {
+	{ "GET", "/health", on_health, 0, WEB_PUBLIC },
+	{ "GET", "/livez", on_livez, 0, WEB_PUBLIC },
+	{ "GET", "/readyz", on_readyz, 0, WEB_PUBLIC },
+	{ "GET", "/metrics", on_metrics, 0, WEB_PUBLIC },
+	{ "GET", "/v1/endpoints", on_endpoints, 0, WEB_PUBLIC },
+	{ 0 },
+};
+
+int
+ops_start(struct service *sv, struct web **w, struct err *e)
+{
+	static char bind[32];
+	static struct web_config c = {
+		.bind = bind, .n_threads = OPS_THREADS, .routes = routes,
+		.request_id_prefix = "ops_",
+	};
+
+	snprintf(bind, sizeof(bind), "127.0.0.1:%d", (int)sv->options.port);
+	c.arg = sv;
+	return web_start(w, &c, e);
+}

@@ -1,0 +1,135 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "options.h"
+
+FIELD_TABLE(decode_options, DECODE_OPTIONS)
+
+enum {
+	STEP_ROWS = 128,
+	KV_BYTES = 512 << 20,	/* unless --kv-tokens says otherwise */
+	KV_CONTEXTS = 4,	/* and at least these, if there are the slots */
+};
+
+/* Words that an option may have. */
+static const struct {
+	const char *option;
+	size_t offset;
+	const char *words;	/* separated by ", " */
+} choices[] = {
+#define CHOICE(member, option, words) \
+	{ option, offsetof(struct decode_options, member), words }
+	CHOICE(backend, "--backend", "auto, gpu, cpu, ref"),
+	CHOICE(isa, "--isa", "auto, avx512, avx2, scalar"),
+	CHOICE(attn, "--attn", "auto, split-kv-fd"),
+	CHOICE(rope_mode, "--rope-mode", "auto, hf-split-half, interleaved"),
+	CHOICE(chat_template, "--chat-template", "auto, bitnet, plain"),
+	CHOICE(log_format, "--log-format", "text, json"),
+#undef CHOICE
+};
+
+static bool
+is_among(const char *word, const char *words)
+{
+	size_t n = strlen(word);
+
+	while (*words != '\0') {
+		size_t len = strcspn(words, ",");
+
+		if (len == n && strncmp(words, word, n) == 0)
+			return true;
+		words += len;
+		words += strspn(words, ", ");
+	}
+	return false;
+}
+
+int
+options_check(const struct decode_options *o, struct err *e)
+{
+	struct bench_options b;
+
+	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
+		const char *word;
+
+		memcpy(&word, (const char *)o + choices[i].offset, sizeof(word));
+		if (!is_among(word, choices[i].words))
+			return err_set(e, ERR_RANGE,
+			    "%s: '%.32s' is not one of %s", choices[i].option,
+			    word, choices[i].words);
+	}
+	if (json_array_size(o->bench) > 0 && o->ppl[0] != '\0')
+		return err_set(e, ERR_RANGE,
+		    "--bench and --ppl: one at a time, please");
+	return options_depths(o, &b, e);
+}
+
+int
+options_depths(const struct decode_options *o, struct bench_options *b,
+    struct err *e)
+{
+	const json_t *v;
+	size_t i;
+
+	b->n_depths = 0;
+	if (json_array_size(o->bench) > BENCH_DEPTHS_MAX)
+		return err_set(e, ERR_RANGE, "--bench: more than %d of them",
+		    BENCH_DEPTHS_MAX);
+	json_array_foreach(o->bench, i, v) {
+		const char *text = json_string_value(v);
+		long depth = (long)json_integer_value(v);
+		char *end = NULL;
+
+		if (text != NULL)
+			depth = strtol(text, &end, 10);
+		if (depth < 1 || depth > MODEL_CTX_MAX ||
+		    (end != NULL && *end != '\0'))
+			return err_set(e, ERR_RANGE,
+			    "--bench: '%.32s' is not a number of tokens from "
+			    "1 to %d", text != NULL ? text : "", MODEL_CTX_MAX);
+		b->depths[b->n_depths++] = (int32_t)depth;
+	}
+	return 0;
+}
+
+static int32_t
+pages_of(int64_t tokens)
+{
+	return (int32_t)((tokens + KV_PAGE - 1) / KV_PAGE);
+}
+
+int
+options_size(const struct decode_options *o, struct model *m,
+    struct backend_options *b, struct err *e)
+{
+	const struct model_config *c = &m->config;
+	int64_t n_ctx = o->context > 0 ? o->context : c->n_ctx;
+	int64_t all, tokens = o->kv_tokens, per_token;
+
+	if (n_ctx > c->n_ctx)
+		return err_set(e, ERR_RANGE, "--context: %lld is more than the "
+		    "%d that the model was trained for", (long long)n_ctx,
+		    (int)c->n_ctx);
+	/* Pages are whole, so every slot may need one that is not full. */
+	all = o->slots * pages_of(n_ctx) * KV_PAGE;
+	if (tokens > 0 && tokens < n_ctx)
+		return err_set(e, ERR_RANGE, "--kv-tokens: %lld is less than "
+		    "the context of one request, %lld", (long long)tokens,
+		    (long long)n_ctx);
+	if (tokens == 0) {
+		per_token = (int64_t)sizeof(float) * 2 * c->n_layers *
+		    c->n_kv_heads * c->head_dim;
+		tokens = KV_BYTES / per_token;
+		if (tokens < KV_CONTEXTS * n_ctx)
+			tokens = KV_CONTEXTS * n_ctx;
+	}
+	b->n_ctx = (int32_t)n_ctx;
+	b->n_pages = pages_of(tokens < all ? tokens : all);
+	b->max_rows = (int32_t)(o->step_rows > 0 ? o->step_rows : STEP_ROWS);
+	if (b->max_rows < o->slots)
+		b->max_rows = (int32_t)o->slots;
+	if (strcmp(o->rope_mode, "auto") != 0)
+		m->config.rope_interleaved =
+		    strcmp(o->rope_mode, "interleaved") == 0;
+	return 0;
+}

@@ -1,0 +1,70 @@
+#ifndef DECODE_OPTIONS_H
+#define DECODE_OPTIONS_H
+
+#include "field.h"
+
+/*
+ * The command line of bitnet_decode, its environment (HALO_DECODE_…) and its
+ * file of --config: see conf.h.
+ */
+#define DECODE_OPTIONS(F)                                                     \
+	F(STR, model, 1, 4096, NULL, "bytes", "the .h1b file to serve")       \
+	F(STR, model_id, 0, 200, "\"\"", "bytes",                             \
+	    "name it is served under; empty: the file's stem")                \
+	F(INT, port, 0, 65535, "8080", "",                                    \
+	    "ops HTTP on 127.0.0.1: health, metrics; 0: off")                 \
+	F(STR, runtime_dir, 0, 80, "\"\"", "bytes",                           \
+	    "where the sockets are; empty: $RUNTIME_DIRECTORY or /run/1bit-halo") \
+	F(INT, context, 0, 1 << 20, "0", "tokens",                            \
+	    "of one request (with --ppl: of one window); 0: the model's")     \
+	F(INT, slots, 1, 256, "32", "requests", "that run at once")           \
+	F(INT, queue, 0, 512, "256", "requests", "that wait for a slot")      \
+	F(INT, kv_tokens, 0, 1 << 24, "0", "tokens",                          \
+	    "of KV cache in all; 0: what 512 MiB hold, at least 4 contexts")  \
+	F(INT, step_rows, 0, 512, "0", "tokens",                              \
+	    "computed in one step at most; 0: 128, or the slots if more")     \
+	F(STR, backend, 1, 16, "\"auto\"", "bytes", "auto, gpu, cpu or ref")  \
+	F(INT, threads, 0, 256, "0", "threads",                               \
+	    "of the cpu backend; 0: one per core it may use")                 \
+	F(STR, isa, 1, 16, "\"auto\"", "bytes",                               \
+	    "of the cpu backend: auto, avx512, avx2 or scalar")               \
+	F(STR, attn, 1, 32, "\"auto\"", "bytes", "auto or split-kv-fd")       \
+	F(STR, rope_mode, 1, 32, "\"auto\"", "bytes",                         \
+	    "auto (what the file says), hf-split-half or interleaved")        \
+	F(STR, chat_template, 1, 32, "\"auto\"", "bytes",                     \
+	    "auto (what the file has), bitnet or plain")                      \
+	F(BOOL, mlock, 0, 0, "true", "", "keep the weights in memory")        \
+	F(INT, drain_ms, 0, 600000, "5000", "ms",                             \
+	    "that requests in flight get to end after SIGTERM")               \
+	F(JSON, bench, 0, 16, "[]", "tokens",                                 \
+	    "measure speed at this depth and exit; may be repeated")          \
+	F(STR, ppl, 0, 4096, "\"\"", "bytes",                                 \
+	    "measure the perplexity of this text and exit")                   \
+	F(INT, ppl_windows, 0, 1 << 20, "0", "windows",                       \
+	    "of --ppl at most; 0: all")                                       \
+	F(BOOL, json, 0, 0, "false", "", "print --bench and --ppl as JSON")   \
+	F(STR, log_format, 1, 8, "\"text\"", "bytes", "text or json")         \
+	F(BOOL, verbose, 0, 0, "false", "", "log more")
+
+FIELD_STRUCT(decode_options, DECODE_OPTIONS);
+
+#include "backend/backend.h"
+#include "bench.h"
+#include "model/model.h"
+
+/* What the table cannot say: words from a list, numbers in --bench. */
+int options_check(const struct decode_options *o, struct err *e);
+
+/* The depths of --bench into b; n_depths is 0 without one. */
+int options_depths(const struct decode_options *o, struct bench_options *b,
+    struct err *e);
+
+/*
+ * --context, --slots, --kv-tokens and --step-rows for model m: the members of b
+ * from n_pages on.  Also applies --rope-mode to m.  ERR_RANGE for more context
+ * than m was trained for.
+ */
+int options_size(const struct decode_options *o, struct model *m,
+    struct backend_options *b, struct err *e);
+
+#endif
