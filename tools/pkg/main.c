@@ -1,0 +1,208 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf.h"
+#include "pkg.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char *argv[]);
+	const char *usage;
+	const char *help;
+} commands[] = {
+	{ "convert", pkg_convert,
+	    "convert DIR-or-FILE OUT.h1b [--head i8|bf16|f32] [--name TEXT]\n"
+	    "        [--source TEXT] [--force]",
+	    "Make a .h1b from a Hugging Face checkpoint: a directory with config.json,\n"
+	    "tokenizer.json, tokenizer_config.json and model.safetensors (or several\n"
+	    "with their index), or the path of its model.safetensors.  Packed BitNet\n"
+	    "weights are read, with linear_class autobitlinear or bitlinear.  A .h1b\n"
+	    "is packed again, with another --head.\n"
+	    "\n"
+	    "OUT.h1b appears whole or not at all: it is written beside its place,\n"
+	    "synced and renamed.  One row of weights is in memory at a time.\n"
+	    "\n"
+	    "  --head i8|bf16|f32   embedding and output matrix: int8 with a factor a\n"
+	    "                       row (the default), or exact at two or four times\n"
+	    "                       the size\n"
+	    "  --name TEXT          name kept in the file; default: that of DIR\n"
+	    "  --source TEXT        where it came from; default: --name\n"
+	    "  --force              replace OUT.h1b if it exists\n" },
+	{ "info", pkg_info,
+	    "info FILE.h1b [--json] [--sections]",
+	    "Print what a .h1b holds.  All of it is checked before, as a worker does.\n"
+	    "\n"
+	    "  --json       one JSON object\n"
+	    "  --sections   also every section: type, rows, columns, offset, bytes,\n"
+	    "               checksum\n" },
+	{ "verify", pkg_verify,
+	    "verify FILE.h1b",
+	    "Check every byte of a .h1b: header, directory, all checksums, all codes,\n"
+	    "that every number is finite, and that its tokenizer loads and fits.\n"
+	    "Status 1 and one sentence if anything is not as it should be.\n" },
+	{ "synth", pkg_synth,
+	    "synth --arch bitnet-2b4t|halo-demo|tiny OUT.h1b [--seed N] [--layers N]\n"
+	    "        [--force]",
+	    "Write a model of random weights with the sizes of a real one, to measure\n"
+	    "speed with.  It answers nonsense.\n"
+	    "\n"
+	    "  --seed N     another seed gives other weights; default 1\n"
+	    "  --layers N   so many layers and not all\n" },
+	{ "tokenize", pkg_tokenize,
+	    "tokenize --tokenizer FILE [--jsonl] [--parse-special]",
+	    "Token ids of the text on standard input.  FILE is a tokenizer.json or a\n"
+	    ".h1b.  All of the input is one text, and ids are printed one a line.\n"
+	    "\n"
+	    "  --jsonl            every line is {\"text\":\"...\"}; prints {\"ids\":[...]}\n"
+	    "  --parse-special    text of a special token becomes that token\n" },
+	{ "detokenize", pkg_detokenize,
+	    "detokenize --tokenizer FILE [--jsonl]",
+	    "The reverse: ids separated by white space, to their bytes.\n"
+	    "\n"
+	    "  --jsonl      every line is {\"ids\":[...]}; prints {\"text\":\"...\"}, with\n"
+	    "               U+FFFD for bytes that are not UTF-8\n" },
+};
+
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void
+help(FILE *fp)
+{
+	fputs("1bit-halo-pkg - make, look at and check model files\n\n"
+	    "usage:\n", fp);
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		fprintf(fp, "    1bit-halo-pkg %s\n", commands[i].usage);
+	fputs("    1bit-halo-pkg COMMAND --help\n"
+	    "    1bit-halo-pkg --version\n", fp);
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		fprintf(fp, "\n%s\n\n%s", commands[i].name, commands[i].help);
+	fputs("\nexit status\n\n"
+	    "0  done\n"
+	    "1  verify: the file is damaged; tokenize, detokenize: a line was refused\n"
+	    "2  unusable arguments or files; the reason is on standard error\n"
+	    "\nexamples\n\n"
+	    "    1bit-halo-pkg convert halo-demo/ models/halo-demo.h1b\n"
+	    "    1bit-halo-pkg info models/halo-demo.h1b --json\n"
+	    "    1bit-halo-pkg verify models/halo-demo.h1b && echo good\n"
+	    "    echo -n 'Hello' | 1bit-halo-pkg tokenize --tokenizer models/halo-demo.h1b\n"
+	    "\nThe format is docs/model-format.md.\n", fp);
+}
+
+int
+pkg_fail(const struct err *e)
+{
+	fprintf(stderr, "1bit-halo-pkg: %s\n", e->text);
+	return PKG_UNUSABLE;
+}
+
+void
+pkg_size(double bytes, char out[32])
+{
+	static const char *const units[] = { "bytes", "kB", "MB", "GB", "TB" };
+	int u = 0;
+
+	for (; bytes >= 1000 && u < 4; u++)
+		bytes /= 1000;
+	snprintf(out, 32, u == 0 ? "%.0f %s" : "%.1f %s", bytes, units[u]);
+}
+
+static int
+take_option(int argc, char *argv[], int *i, const struct pkg_option *options,
+    struct err *e)
+{
+	size_t n = strcspn(argv[*i], "=");
+	const char *text = argv[*i][n] == '=' ? argv[*i] + n + 1 : NULL;
+	const struct pkg_option *o = options;
+
+	while (o->name != NULL && (strlen(o->name) != n ||
+	    memcmp(o->name, argv[*i], n) != 0))
+		o++;
+	if (o->name == NULL)
+		return err_set(e, ERR_RANGE, "'%.60s' is no option of this "
+		    "command", argv[*i]);
+	if (o->flag != NULL) {
+		if (text != NULL)
+			return err_set(e, ERR_RANGE, "'%s' takes no value",
+			    o->name);
+		*o->flag = true;
+		return 0;
+	}
+	if (text == NULL && *i + 1 < argc)
+		text = argv[++*i];
+	if (text == NULL)
+		return err_set(e, ERR_RANGE, "'%s' needs a value", o->name);
+	*o->value = text;
+	return 0;
+}
+
+int
+pkg_options(int argc, char *argv[], const struct pkg_option *options,
+    const char **files, int n_files, struct err *e)
+{
+	bool only_files = false;
+	int n = 0, rc;
+
+	for (int i = 0; i < argc; i++) {
+		if (!only_files && strcmp(argv[i], "--") == 0) {
+			only_files = true;
+		} else if (!only_files && argv[i][0] == '-' &&
+		    argv[i][1] != '\0') {
+			rc = take_option(argc, argv, &i, options, e);
+			if (rc != 0)
+				return rc;
+		} else if (n == n_files) {
+			return err_set(e, ERR_RANGE, "'%.100s' is one argument "
+			    "too many", argv[i]);
+		} else
+			files[n++] = argv[i];
+	}
+	if (n < n_files)
+		return err_set(e, ERR_RANGE, "%d file name%s missing",
+		    n_files - n, n_files - n == 1 ? " is" : "s are");
+	return 0;
+}
+
+static bool
+asks_help(const char *arg)
+{
+	return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct err e;
+
+	if (argc < 2) {
+		help(stderr);
+		return PKG_UNUSABLE;
+	}
+	if (asks_help(argv[1]) || strcmp(argv[1], "help") == 0) {
+		help(stdout);
+		return PKG_OK;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("1bit-halo-pkg %s\n", ONEBIT_VERSION);
+		return PKG_OK;
+	}
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		int status;
+
+		if (strcmp(argv[1], commands[i].name) != 0)
+			continue;
+		if (argc > 2 && asks_help(argv[2])) {
+			printf("usage: 1bit-halo-pkg %s\n\n%s", commands[i].usage,
+			    commands[i].help);
+			return PKG_OK;
+		}
+		status = commands[i].run(argc - 2, argv + 2);
+		if (fflush(stdout) == 0 || status != PKG_OK)
+			return status;
+		err_set(&e, ERR_SYSTEM, "standard output cannot be written");
+		return pkg_fail(&e);
+	}
+	err_set(&e, ERR_RANGE, "'%.60s' is no command; see 1bit-halo-pkg --help",
+	    argv[1]);
+	return pkg_fail(&e);
+}

@@ -1,0 +1,47 @@
+#ifndef PKG_H
+#define PKG_H
+
+#include <stdbool.h>
+
+#include "buf.h"
+#include "err.h"
+
+/*
+ * 1bit-halo-pkg: one command a file.  A command gets its own arguments and
+ * returns the status of the process.
+ */
+enum {
+	PKG_OK = 0,
+	PKG_BAD = 1,		/* it ran, and the answer is no */
+	PKG_UNUSABLE = 2,	/* arguments or files it cannot work with */
+};
+
+/* A flag sets *flag, an option with a value *value (borrowed from argv). */
+struct pkg_option {
+	const char *name;	/* "--head"; NULL ends a table */
+	const char **value;
+	bool *flag;
+};
+
+/*
+ * Take argv [argc] apart: options in any place, "--name value" or
+ * "--name=value", "--" before names that begin with '-'; exactly n_files
+ * others go to files.
+ */
+int pkg_options(int argc, char *argv[], const struct pkg_option *options,
+    const char **files, int n_files, struct err *e);
+
+/* "1bit-halo-pkg: sentence" on stderr; returns PKG_UNUSABLE. */
+int pkg_fail(const struct err *e);
+
+/* Bytes as "15.7 MB". */
+void pkg_size(double bytes, char out[32]);
+
+int pkg_convert(int argc, char *argv[]);
+int pkg_info(int argc, char *argv[]);
+int pkg_verify(int argc, char *argv[]);
+int pkg_synth(int argc, char *argv[]);
+int pkg_tokenize(int argc, char *argv[]);
+int pkg_detokenize(int argc, char *argv[]);
+
+#endif
