@@ -1,0 +1,91 @@
+#include <stdbool.h>
+#include <string.h>
+
+#include "backend/backend.h"
+
+/* The best first; "auto" never takes ref, which is the oracle of the tests. */
+static const struct {
+	const char *name;
+	bool automatic;
+	int (*open)(const struct model *m, const struct backend_options *o,
+	    struct backend *b, struct err *e);
+} candidates[] = {
+	{ "gpu", true, backend_gpu_open },
+	{ "cpu", true, backend_cpu_open },
+	{ "ref", false, backend_ref_open },
+};
+
+static int64_t
+ternary_bytes(const struct ternary *w)
+{
+	return (int64_t)w->n_out * (w->stride + (int64_t)sizeof(float));
+}
+
+/* Weights, norms and head: what one token reads at depth 0. */
+static int64_t
+bytes_per_token(const struct model *m)
+{
+	static const int64_t size[] = {
+		[DENSE_BF16] = 2, [DENSE_I8] = 1, [DENSE_F32] = 4,
+	};
+	const struct model_config *f = &m->config;
+	int64_t n = (int64_t)m->head.n_out * m->head.n_in * size[m->head.type] +
+	    (m->head.scales != NULL ? 4 * (int64_t)m->head.n_out : 0) +
+	    4 * (int64_t)f->hidden;
+
+	for (int i = 0; i < f->n_layers; i++) {
+		const struct model_layer *l = &m->layers[i];
+
+		n += ternary_bytes(&l->q) + ternary_bytes(&l->k) +
+		    ternary_bytes(&l->v) + ternary_bytes(&l->o) +
+		    ternary_bytes(&l->gate) + ternary_bytes(&l->up) +
+		    ternary_bytes(&l->down) + 8 * (int64_t)f->hidden;
+		if (f->sub_norms)
+			n += 4 * ((int64_t)f->n_heads * f->head_dim + f->ffn);
+	}
+	return n;
+}
+
+static int
+check(const struct backend_options *o, struct err *e)
+{
+	if (o->max_rows < 1 || o->max_rows > BACKEND_ROWS_MAX)
+		return err_set(e, ERR_RANGE, "a batch of %d rows; 1 to %d are "
+		    "possible", (int)o->max_rows, BACKEND_ROWS_MAX);
+	if (o->n_ctx < 1 || o->n_ctx > MODEL_CTX_MAX)
+		return err_set(e, ERR_RANGE, "a context of %d positions; 1 to "
+		    "%d are possible", (int)o->n_ctx, MODEL_CTX_MAX);
+	if (o->n_pages < 1)
+		return err_set(e, ERR_RANGE, "%d pages of KV cache; 1 is the "
+		    "least", (int)o->n_pages);
+	return 0;
+}
+
+int
+backend_open(const struct model *m, const struct backend_options *o,
+    struct backend *b, struct err *e)
+{
+	const size_t n = sizeof(candidates) / sizeof(candidates[0]);
+	bool any = strcmp(o->name, "auto") == 0;
+	struct backend got = { 0 };
+	int r = check(o, e);
+
+	if (r != 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		if (any ? !candidates[i].automatic :
+		    strcmp(o->name, candidates[i].name) != 0)
+			continue;
+		r = candidates[i].open(m, o, &got, e);
+		if (r == 0) {
+			got.bytes_per_token = bytes_per_token(m);
+			*b = got;
+		}
+		/* Only a missing one lets auto go on; no memory is no memory. */
+		if (r != ERR_NOT_FOUND || !any)
+			return r;
+	}
+	return any ? r : err_set(e, ERR_NOT_FOUND,
+	    "no backend is called '%.16s'; there are auto, gpu, cpu and ref",
+	    o->name);
+}

@@ -1,0 +1,64 @@
+#ifndef DECODE_CPU_H
+#define DECODE_CPU_H
+
+#include <stdint.h>
+
+#include "backend/backend.h"
+#include "backend/cpu_kernels.h"
+#include "backend/cpu_team.h"
+
+/*
+ * The CPU backend in two files: cpu.c takes and frees its memory, cpu_forward.c
+ * is the forward pass.  Row strides are in elements and whole vectors.
+ */
+enum {
+	CPU_OWN_ROWS = 2,	/* a batch this small is quantised by everybody */
+};
+
+/* A run of rows of one sequence, attended to together. */
+struct cpu_block {
+	int32_t first, n;	/* of the rows that are left */
+};
+
+/* What one member of the team has for itself. */
+struct cpu_own {
+	struct cpu_rows x;	/* CPU_OWN_ROWS rows */
+	float *tmp;		/* a row before it is quantised */
+	float *acc;		/* [CPU_QUERIES_MAX, v_stride] */
+};
+
+struct cpu {
+	const struct model *m;	/* borrowed */
+	struct cpu_kernels k;
+	struct cpu_team *team;	/* owned */
+	struct backend_options o;
+
+	int32_t n_q, n_kv;	/* width of q; of k and of v */
+	int32_t hidden_stride, q_stride, kv_stride, ffn_stride, v_stride;
+	float *inv_freq;	/* [head_dim / 2] */
+
+	uint16_t *kv;		/* [layer, page, KV head, keys and values] */
+	size_t kv_bytes, head_size, page_size, layer_size;	/* elements */
+
+	void *scratch;		/* one piece, in which all of these are */
+	size_t scratch_bytes;
+	float *h, *q, *key, *value, *att, *gate, *up;	/* [max_rows, …_stride] */
+	float *cos, *sin;	/* [max_rows, head_dim / 2] */
+	struct cpu_rows x;	/* quantised input of a product */
+	struct cpu_hidden hidden;
+	struct cpu_own *own;	/* [threads] */
+	int32_t *wanted;	/* [max_rows]: rows with want_logits */
+	int32_t *active;	/* [max_rows]: row of the batch of each row left */
+	struct cpu_block *blocks;	/* [max_rows] */
+
+	/* The batch at hand. */
+	const struct backend_row *rows;
+	int n_rows, n_wanted, n_active, n_blocks;
+	float *logits;
+};
+
+/* struct backend's forward; b->state is a struct cpu. */
+int cpu_forward(struct backend *b, const struct backend_row *rows, int n_rows,
+    float *logits, struct err *e);
+
+#endif
