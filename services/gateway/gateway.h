@@ -1,0 +1,41 @@
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include <stdatomic.h>
+
+#include "auth.h"
+#include "options.h"
+#include "stats.h"
+#include "upstream.h"
+#include "web.h"
+
+/* What the handlers share.  Constant after the start, but for the atomics and
+ * what has a lock of its own. */
+struct gateway {
+	struct gateway_options options;
+	struct auth auth;
+	struct stats stats;
+	struct upstream *upstream;
+	struct web *_Atomic web;	/* NULL until web_start has returned */
+	char boot[17];
+	int64_t start_ms;	/* clock_ms() */
+	atomic_int n_answering;	/* bounded by options.max_streams */
+};
+
+/* The table of routes (route.c) and its handlers, one noun a file. */
+extern const struct web_route gateway_routes[];
+bool gateway_authorize(void *gw, const char *bearer);
+void gateway_on_done(void *gw, const char *request_id, const char *method,
+    const char *path, int status, double seconds, uint64_t bytes_out);
+
+web_handler route_chat;
+web_handler route_completions;
+web_handler route_models;
+web_handler route_model;
+web_handler route_root;
+web_handler route_health;
+web_handler route_livez;
+web_handler route_readyz;
+web_handler route_metrics;
+
+#endif

@@ -1,0 +1,261 @@
+/*
+ * One thread per upstream: it finds the worker, acknowledges what clients have
+ * taken (all requests in one message), asks which model it is, and notes when
+ * its state changes.  And the calls on the bus, which all threads share.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "upstream_state.h"
+
+int
+upstream_call(struct upstream *u, uint32_t type, json_t *obj,
+    uint32_t reply_type, json_t **reply, int timeout_ms, struct err *e)
+{
+	struct frame request = { .type = type, .obj = obj }, answer = { 0 };
+	struct bus_client *client;
+	int r;
+
+	pthread_mutex_lock(&u->lock);
+	client = u->client;
+	pthread_mutex_unlock(&u->lock);
+	if (obj == NULL)
+		r = err_set(e, ERR_NO_MEMORY, "no memory for a message");
+	else if (client == NULL)
+		r = err_set(e, ERR_UNAVAILABLE, "the worker was not found yet");
+	else
+		r = bus_call(client, &request, &answer, timeout_ms, e);
+	if (r == 0 && answer.type != reply_type)
+		r = err_set(e, ERR_BAD_MESSAGE, "the worker answered a message "
+		    "of type %u with one of type %u", type, answer.type);
+	if (r == 0)
+		*reply = json_incref(answer.obj);
+	if (r == ERR_UNAVAILABLE && e->retry_after_ms == 0)
+		e->retry_after_ms = 1000;
+	frame_free(&answer);
+	frame_free(&request);
+	return r;
+}
+
+int
+upstream_send(struct upstream_request *q, int64_t attempt, json_t *forced,
+    struct decode_accepted *a, json_t **obj, struct err *e)
+{
+	int64_t left_ms = q->deadline_ms - clock_ms();
+	json_t *generate = json_copy(q->generate), *reply = NULL;
+	int r;
+
+	json_object_set_new(generate, "id", json_string(q->id));
+	json_object_set_new(generate, "attempt", json_integer(attempt));
+	json_object_set_new(generate, "deadline_ms",
+	    json_integer(left_ms > 1 ? left_ms : 1));
+	if (forced != NULL)
+		json_object_set_new(generate, "forced", forced);
+	if ((r = upstream_call(q->u, DECODE_TYPE_generate, generate,
+	    DECODE_TYPE_accepted, &reply, UPSTREAM_SUBMIT_MS, e)) != 0)
+		return r;
+	if ((r = field_decode(decode_accepted_fields(), sizeof(*a), reply, a,
+	    e)) != 0)
+		json_decref(reply);
+	else
+		*obj = reply;	/* a's strings are in it */
+	return r;
+}
+
+int
+upstream_detokenize(struct upstream *u, json_t *ids, char **text,
+    struct err *e)
+{
+	struct decode_text t;
+	json_t *reply = NULL;
+	int r;
+
+	if ((r = upstream_call(u, DECODE_TYPE_detokenize,
+	    json_pack("{s:O}", "ids", ids), DECODE_TYPE_text, &reply,
+	    UPSTREAM_SUBMIT_MS, e)) != 0)
+		return r;
+	if ((r = field_decode(decode_text_fields(), sizeof(t), reply, &t,
+	    e)) == 0 && (*text = strdup(t.text)) == NULL)
+		r = err_set(e, ERR_NO_MEMORY, "no memory for a text");
+	json_decref(reply);
+	return r;
+}
+
+#define COPY(to, from) strncpy((to), (from), sizeof(to) - 1)
+
+static void
+ask_model(struct upstream *u, const char *boot)
+{
+	struct upstream_model m = { 0 };
+	struct decode_model_info_is i;
+	json_t *reply = NULL;
+	struct err e;
+	int r;
+
+	if ((r = upstream_call(u, DECODE_TYPE_model_info, json_object(),
+	    DECODE_TYPE_model_info_is, &reply, UPSTREAM_CALL_MS, &e)) == 0)
+		r = field_decode(decode_model_info_is_fields(), sizeof(i),
+		    reply, &i, &e);
+	if (r == 0) {
+		COPY(m.id, i.id);
+		COPY(m.architecture, i.architecture);
+		COPY(m.format, i.format);
+		COPY(m.backend, i.backend);
+		COPY(m.fingerprint, i.fingerprint);
+		m.n_ctx = i.n_ctx;
+		m.n_ctx_train = i.n_ctx_train;
+		m.n_vocab = i.n_vocab;
+		m.n_params = i.n_params;
+		m.size_bytes = i.size_bytes;
+		m.created = i.created;
+		pthread_mutex_lock(&u->lock);
+		u->model = m;
+		memcpy(u->model_boot, boot, sizeof(u->model_boot));
+		pthread_mutex_unlock(&u->lock);
+		log_info("upstream: model=%s format=%s backend='%s' boot=%s",
+		    m.id, m.format, m.backend, boot);
+	} else {
+		log_warn("upstream: which model it is: %s, asking again",
+		    e.text);
+	}
+	json_decref(reply);
+}
+
+/* What clients have taken, by id; NULL if there is nothing to say. */
+static json_t *
+collect_acks(struct upstream *u)
+{
+	json_t *acks = json_object();
+
+	for (int i = 0; i < UPSTREAM_BUCKETS; i++)
+		for (struct upstream_request *q = u->table[i]; q != NULL;
+		    q = q->next) {
+			if (q->away || strcmp(q->boot, u->boot) != 0)
+				continue;
+			q->acked = q->taken;
+			json_object_set_new(acks, q->id,
+			    json_integer(q->acked));
+		}
+	json_object_update(acks, u->farewell);
+	json_object_clear(u->farewell);
+	if (u->boot[0] == '\0' || json_object_size(acks) == 0) {
+		json_decref(acks);
+		return NULL;
+	}
+	return json_pack("{s:s, s:o}", "boot", u->boot, "acks", acks);
+}
+
+static void
+send_acks(struct upstream *u, json_t *ack)
+{
+	json_t *reply = NULL, *id;
+	struct decode_acked a;
+	struct err e;
+	size_t i;
+
+	if (upstream_call(u, DECODE_TYPE_ack, ack, DECODE_TYPE_acked, &reply,
+	    UPSTREAM_CALL_MS, &e) != 0)
+		return;		/* the next one says it again */
+	if (field_decode(decode_acked_fields(), sizeof(a), reply, &a,
+	    &e) == 0) {
+		pthread_mutex_lock(&u->lock);
+		json_array_foreach(a.unknown, i, id) {
+			struct upstream_request *q = json_is_string(id) ?
+			    upstream_find(u, json_string_value(id)) : NULL;
+
+			/* It asks for itself, to be sure. */
+			if (q != NULL && !q->pieces.finished) {
+				q->heard_ms = 0;
+				pthread_cond_signal(&q->cond);
+			}
+		}
+		pthread_mutex_unlock(&u->lock);
+	}
+	json_decref(reply);
+}
+
+static void
+note_state(struct upstream *u)
+{
+	static const char *const words[] = { "down", "loading", "ready" };
+	enum upstream_state state = upstream_state_now(u, clock_ms());
+
+	if (state == u->state)
+		return;
+	u->state = state;
+	u->since_ms = clock_ms();
+	log_info("upstream: worker %s boot=%s", words[state], u->boot);
+}
+
+int
+upstream_open_sockets(struct upstream *u, const char *dir, struct err *e)
+{
+	struct bus_client *client;
+	int r;
+
+	if ((r = bus_client_open(&client, dir, "decode", e)) != 0)
+		return r;
+	if ((r = bus_subscribe(&u->sub, dir, "decode-events",
+	    UPSTREAM_SILENT_MS, upstream_events, u, e)) != 0)
+		return r;
+	pthread_mutex_lock(&u->lock);
+	u->client = client;
+	pthread_mutex_unlock(&u->lock);
+	return 0;
+}
+
+/* Until it answers: the worker may be started after the gateway. */
+static void
+find_worker(struct upstream *u)
+{
+	char dir[128];
+	struct err e;
+
+	if (discover(u->config->url, dir, sizeof(dir), &e) == 0 &&
+	    upstream_open_sockets(u, dir, &e) == 0) {
+		log_info("upstream: sockets in %s, says %s", dir,
+		    u->config->url);
+		return;
+	}
+	pthread_mutex_lock(&u->lock);
+	if (strcmp(u->why, e.text) != 0)
+		log_warn("upstream: %s, asking again", e.text);
+	memcpy(u->why, e.text, sizeof(u->why));
+	pthread_mutex_unlock(&u->lock);
+}
+
+void *
+keeper_main(void *arg)
+{
+	struct upstream *u = arg;
+
+	for (;;) {
+		char ask_boot[DECODE_BOOT_LEN + 1] = "";
+		json_t *ack = NULL;
+		struct timespec t;
+		int64_t at_ms;
+		bool found;
+
+		pthread_mutex_lock(&u->lock);
+		note_state(u);
+		at_ms = clock_ms() + UPSTREAM_ACK_MS;
+		t.tv_sec = at_ms / 1000;
+		t.tv_nsec = at_ms % 1000 * 1000000;
+		pthread_cond_timedwait(&u->keep, &u->lock, &t);
+		if ((found = u->client != NULL))
+			ack = collect_acks(u);
+		if (upstream_state_now(u, clock_ms()) == UPSTREAM_READY &&
+		    strcmp(u->model_boot, u->boot) != 0)
+			memcpy(ask_boot, u->boot, sizeof(ask_boot));
+		pthread_mutex_unlock(&u->lock);
+		if (!found)
+			find_worker(u);
+		if (ack != NULL)
+			send_acks(u, ack);
+		if (ask_boot[0] != '\0')
+			ask_model(u, ask_boot);
+	}
+	return NULL;
+}

@@ -1,0 +1,139 @@
+/*
+ * 1bit-halo-server -- the gateway: OpenAI's HTTP in front, a decode worker
+ * behind.  See DESIGN.md.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bus.h"
+#include "clock.h"
+#include "conf.h"
+#include "gateway.h"
+#include "log.h"
+#include "loop.h"
+#include "notify.h"
+#include "unit_answer.h"
+
+enum { SPARE_THREADS = 256 };	/* for idle and slow connections, and probes */
+
+static const struct conf_program program = {
+	.name = "1bit-halo-server",
+	.summary = "The gateway: OpenAI-compatible HTTP for a local model.",
+	.env_prefix = "HALO_SERVER_",
+	.details =
+	    "Exit status: 0 after SIGTERM or SIGINT, 2 if an option or a file "
+	    "cannot be\nused, 1 if something else is in the way (a taken port, "
+	    "another gateway).\n",
+};
+
+/* What is wrong with the options or files is 2; what may pass is 1. */
+static void
+fail(const struct err *e)
+{
+	log_error("%s", e->text);
+	exit(e->code == ERR_EXISTS ? 1 : 2);
+}
+
+static void
+configure(int argc, char *argv[], struct gateway *gw)
+{
+	struct gateway_options *o = &gw->options;
+	struct err e;
+
+	log_init("gateway", LOG_FORMAT_TEXT, 0);
+	conf_main(&program, gateway_options_fields(), sizeof(*o), argc, argv,
+	    o);
+	if (gateway_options_check(o, &e) != 0)
+		fail(&e);
+	log_init("gateway", strcmp(o->log_format, "json") == 0 ?
+	    LOG_FORMAT_JSON : LOG_FORMAT_TEXT, o->verbose);
+	if (o->api_key_file[0] != '\0' &&
+	    auth_load(&gw->auth, o->api_key_file, &e) != 0)
+		fail(&e);
+	if (gw->auth.n == 0 && !gateway_options_loopback(o->bind))
+		log_warn("NO API KEY IS ASKED FOR and %s can be reached from "
+		    "other machines: anybody there may use this service; see "
+		    "--api-key-file", o->bind);
+}
+
+static void
+start(struct gateway *gw, const struct upstream_config *up)
+{
+	static struct web_config config;
+	struct web *web;
+	const struct gateway_options *o = &gw->options;
+	struct err e;
+
+	if (bus_lock(up->dir, "gateway", &e) != 0 ||
+	    upstream_create(&gw->upstream, up, &e) != 0)
+		fail(&e);
+	config = (struct web_config){
+		.bind = o->bind, .routes = gateway_routes, .arg = gw,
+		.n_threads = (int)o->max_streams + SPARE_THREADS,
+		.authorize = gw->auth.n > 0 ? gateway_authorize : NULL,
+		.hosts = o->hosts[0] != '\0' ? o->hosts : NULL,
+		.origins = o->origins[0] != '\0' ? o->origins : NULL,
+		.request_id_prefix = "req_", .on_done = gateway_on_done,
+	};
+	if (web_start(&web, &config, &e) != 0)
+		fail(&e);
+	gw->web = web;
+}
+
+struct tick {
+	struct gateway *gw;
+	struct bus_server *server;
+};
+
+static void
+on_tick(void *arg)
+{
+	struct tick *t = arg;
+	struct upstream_health h;
+
+	if (bus_server_healthy(t->server))
+		notify_alive();
+	upstream_health(t->gw->upstream, &h);
+	notify_status(h.state == UPSTREAM_READY ? "ready" : h.reason);
+}
+
+int
+main(int argc, char *argv[])
+{
+	static struct gateway gw;
+	static struct upstream_config up;
+	struct tick tick = { .gw = &gw };
+	struct loop loop = { .tick_ms = 1000, .tick = on_tick, .arg = &tick };
+	struct err e;
+	int n_cut, r;
+
+	configure(argc, argv, &gw);
+	up = (struct upstream_config){
+		.dir = conf_runtime_dir(gw.options.runtime_dir),
+		.url = json_string_value(json_array_get(gw.options.upstream, 0)),
+		.request_ms = gw.options.request_timeout_s * 1000,
+		.resume_ms = gw.options.resume_timeout_s * 1000,
+	};
+	stats_init(&gw.stats);
+	random_hex(gw.boot, 8);
+	gw.start_ms = clock_ms();
+	if (loop_init(&loop) != 0)
+		return 1;
+	start(&gw, &up);
+	if (bus_serve(&tick.server, up.dir, "gateway", 2, unit_answer, &gw,
+	    &e) != 0)
+		fail(&e);
+	if (notify_interval_ms() > 0 && notify_interval_ms() < loop.tick_ms)
+		loop.tick_ms = notify_interval_ms();
+
+	log_info("serving http://%s worker=%s keys=%zu boot=%s",
+	    gw.options.bind, up.url != NULL ? up.url : up.dir, gw.auth.n,
+	    gw.boot);
+	notify_ready("serving");
+	r = loop_run(&loop);
+	notify_stopping();
+	log_info("draining active=%d", web_active(gw.web));
+	n_cut = web_stop(gw.web, (int)gw.options.drain_timeout_s * 1000);
+	log_info("stopped cut=%d", n_cut);
+	return r == 0 ? 0 : 1;
+}

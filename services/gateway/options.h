@@ -1,0 +1,39 @@
+#ifndef GATEWAY_OPTIONS_H
+#define GATEWAY_OPTIONS_H
+
+#include "field.h"
+
+#define GATEWAY_OPTIONS(F)                                                    \
+	F(STR, bind, 1, 64, "\"127.0.0.1:8180\"", "host:port",                \
+	    "where HTTP is served; IPv4")                                     \
+	F(STR, runtime_dir, 0, 80, "\"\"", "path",                            \
+	    "where the sockets are; empty: $RUNTIME_DIRECTORY or /run/1bit-halo") \
+	F(JSON, upstream, 0, 8, "[]", "URL",                                  \
+	    "a worker's http:// address, asked once for its sockets; none: "  \
+	    "those in runtime_dir")                                           \
+	F(STR, api_key_file, 0, 4096, "\"\"", "path",                         \
+	    "one key per line, or sha256:<hex of it>; empty: no key is asked for") \
+	F(STR, hosts, 0, 1024, "\"\"", "names",                               \
+	    "Host names besides localhost and IP addresses, with commas, or *") \
+	F(STR, origins, 0, 1024, "\"\"", "origins",                           \
+	    "web pages that may call, with commas, or *; loopback may")       \
+	F(INT, max_streams, 1, 768, "256", "requests",                        \
+	    "answered at once; more get 429")                                 \
+	F(INT, request_timeout_s, 1, 86400, "3600", "s",                      \
+	    "after which a request is given up")                              \
+	F(INT, resume_timeout_s, 1, 3600, "30", "s",                          \
+	    "how long a stream waits for a worker that went away")            \
+	F(INT, drain_timeout_s, 0, 3600, "30", "s",                           \
+	    "how long open requests may go on after SIGTERM")                 \
+	F(STR, log_format, 4, 4, "\"text\"", "", "text or json")              \
+	F(BOOL, verbose, 0, 0, "false", "", "also log probes and replays")
+
+FIELD_STRUCT(gateway_options, GATEWAY_OPTIONS);
+
+/* What the table cannot say: one upstream at most, http://, a log format. */
+int gateway_options_check(const struct gateway_options *o, struct err *e);
+
+/* "host:port": is host in 127.0.0.0/8, or "localhost"? */
+bool gateway_options_loopback(const char *bind);
+
+#endif

@@ -1,0 +1,210 @@
+#include "pieces.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int
+pieces_init(struct pieces *p, struct err *e)
+{
+	json_t *tokens = json_array();
+
+	if (tokens == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
+	*p = (struct pieces){ .tokens = tokens };
+	p->last = &p->first;
+	return 0;
+}
+
+void
+piece_list_free(struct piece *p)
+{
+	while (p != NULL) {
+		struct piece *next = p->next;
+
+		json_decref(p->tokens);
+		json_decref(p->logprobs);
+		json_decref(p->stats);
+		free(p);
+		p = next;
+	}
+}
+
+void
+pieces_free(struct pieces *p)
+{
+	piece_list_free(p->first);
+	piece_list_free(p->aside);
+	json_decref(p->tokens);
+	*p = (struct pieces){ 0 };
+}
+
+static bool
+are_ids(const json_t *tokens)
+{
+	size_t i;
+	json_t *id;
+
+	if (!json_is_array(tokens))
+		return false;
+	json_array_foreach(tokens, i, id)
+		if (!json_is_integer(id) || json_integer_value(id) < 0)
+			return false;
+	return true;
+}
+
+static struct piece *
+piece_new(const struct decode_piece *d, int64_t time_us)
+{
+	size_t n_text = strlen(d->text);
+	struct piece *p = malloc(sizeof(*p) + n_text + 1);
+
+	if (p == NULL)
+		return NULL;
+	*p = (struct piece){
+		.seq = d->seq, .time_us = time_us, .n_text = n_text,
+		.n_tokens = (int64_t)json_array_size(d->tokens),
+		.tokens = json_incref(d->tokens),
+		.logprobs = json_incref(d->logprobs),
+		.stats = json_incref(d->stats),
+	};
+	strncpy(p->finish, d->finish, sizeof(p->finish) - 1);
+	memcpy(p->text, d->text, n_text + 1);
+	return p;
+}
+
+static int
+append(struct pieces *p, struct piece *new, struct err *e)
+{
+	if (json_array_extend(p->tokens, new->tokens) != 0) {
+		piece_list_free(new);
+		return err_set(e, ERR_NO_MEMORY, "no memory for the tokens");
+	}
+	/* A finish alone takes a number of its own, so that it can be missed. */
+	p->next += new->n_tokens > 0 ? new->n_tokens : 1;
+	p->finished = new->finish[0] != '\0';
+	*p->last = new;
+	p->last = &new->next;
+	return 0;
+}
+
+/* A piece of the same seq is there already or none: by seq, each once. */
+static void
+put_aside(struct pieces *p, struct piece *new)
+{
+	struct piece **at = &p->aside;
+
+	while (*at != NULL && (*at)->seq < new->seq)
+		at = &(*at)->next;
+	if ((*at != NULL && (*at)->seq == new->seq) ||
+	    p->n_aside == PIECES_ASIDE_MAX) {
+		piece_list_free(new);
+		return;
+	}
+	new->next = *at;
+	*at = new;
+	p->n_aside++;
+}
+
+/* What was aside and now follows what is here. */
+static int
+take_in(struct pieces *p, struct err *e)
+{
+	int r = 0;
+
+	while (r == 0 && p->aside != NULL && p->aside->seq <= p->next) {
+		struct piece *piece = p->aside;
+
+		p->aside = piece->next;
+		p->n_aside--;
+		piece->next = NULL;
+		if (piece->seq == p->next && !p->finished)
+			r = append(p, piece, e);
+		else
+			piece_list_free(piece);
+	}
+	return r;
+}
+
+/* Tokens that came again must be those that came first. */
+static void
+compare(struct pieces *p, const struct decode_piece *d)
+{
+	size_t i;
+	json_t *id;
+
+	json_array_foreach(d->tokens, i, id)
+		if (json_integer_value(id) != json_integer_value(
+		    json_array_get(p->tokens, (size_t)d->seq + i))) {
+			p->n_diverged++;
+			return;
+		}
+}
+
+int
+pieces_add(struct pieces *p, const struct decode_piece *d, int64_t time_us,
+    enum pieces_added *added, struct err *e)
+{
+	int64_t n = (int64_t)json_array_size(d->tokens), end = d->seq + n;
+	struct piece *new;
+	int r;
+
+	if (!are_ids(d->tokens) || (n == 0 && d->finish[0] == '\0'))
+		return err_set(e, ERR_BAD_MESSAGE,
+		    "a piece without tokens or finish");
+	if (end < p->next || (end == p->next && n > 0) || p->finished) {
+		if (end <= p->next)
+			compare(p, d);
+		*added = PIECES_OLD;
+		return 0;
+	}
+	if (d->seq < p->next)
+		return err_set(e, ERR_BAD_MESSAGE, "a piece of tokens %lld to "
+		    "%lld, but %lld are here", (long long)d->seq,
+		    (long long)end - 1, (long long)p->next);
+	if ((new = piece_new(d, time_us)) == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for a piece");
+	pieces_know(p, end);
+	if (d->seq > p->next) {
+		if (p->aside == NULL)
+			p->n_gaps++;
+		put_aside(p, new);
+		*added = PIECES_GAP;
+		return 0;
+	}
+	if ((r = append(p, new, e)) != 0 || (r = take_in(p, e)) != 0)
+		return r;
+	*added = PIECES_NEW;
+	return 0;
+}
+
+void
+pieces_know(struct pieces *p, int64_t next_seq)
+{
+	if (next_seq > p->known)
+		p->known = next_seq;
+}
+
+bool
+pieces_gap(const struct pieces *p)
+{
+	return !p->finished && (p->known > p->next || p->aside != NULL);
+}
+
+void
+pieces_restart(struct pieces *p)
+{
+	piece_list_free(p->aside);
+	p->aside = NULL;
+	p->n_aside = 0;
+	p->known = p->next;
+}
+
+struct piece *
+pieces_take(struct pieces *p)
+{
+	struct piece *list = p->first;
+
+	p->first = NULL;
+	p->last = &p->first;
+	return list;
+}

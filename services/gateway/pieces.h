@@ -1,0 +1,70 @@
+#ifndef GATEWAY_PIECES_H
+#define GATEWAY_PIECES_H
+
+#include <stdbool.h>
+
+#include "decode.h"
+
+/*
+ * The pieces of one generation put in order: what comes in may be late, twice
+ * or missing, what goes out is each token once.  (What proto/decode.h asks of a
+ * subscriber.)  No clock, no lock, no bus: the caller has those.
+ */
+struct piece {
+	struct piece *next;
+	int64_t seq, n_tokens;
+	int64_t time_us;	/* when its event was published, or 0: replayed */
+	json_t *tokens;		/* array of ids; owned, like the next two */
+	json_t *logprobs;	/* array, one per token, or empty */
+	json_t *stats;		/* with finish */
+	char finish[17];	/* "" or why it ended */
+	size_t n_text;
+	char text[];		/* n_text bytes, UTF-8, and a NUL */
+};
+
+struct pieces {
+	int64_t next;		/* seq of the first token that is not here */
+	int64_t known;		/* the worker has the tokens before this one */
+	json_t *tokens;		/* all before next, in order; owned */
+	struct piece *first, **last;	/* in order, to be taken */
+	struct piece *aside;	/* after a gap, by seq */
+	int n_aside;
+	bool finished;		/* the last piece is, or was, in the list */
+	unsigned n_gaps, n_diverged;
+};
+
+enum pieces_added {
+	PIECES_NEW,		/* there is more to take */
+	PIECES_OLD,		/* all of it was here already */
+	PIECES_GAP,		/* kept aside: ask for what is missing */
+};
+
+/* Kept aside at most; what is beyond is dropped and replayed. */
+enum { PIECES_ASIDE_MAX = 256 };
+
+int pieces_init(struct pieces *p, struct err *e);
+void pieces_free(struct pieces *p);
+
+/*
+ * One entry of a step event (time_us: its time) or of a replay (0).  Sets
+ * *added; d is copied from.  ERR_BAD_MESSAGE if d cannot be what a worker
+ * sends: a piece without tokens or finish, tokens that are no ids, a piece that
+ * overlaps what is here only in part.  ERR_NO_MEMORY.
+ */
+int pieces_add(struct pieces *p, const struct decode_piece *d, int64_t time_us,
+    enum pieces_added *added, struct err *e);
+
+/* The worker says that it has all tokens before next_seq. */
+void pieces_know(struct pieces *p, int64_t next_seq);
+
+/* Is something missing that the worker is known to have? */
+bool pieces_gap(const struct pieces *p);
+
+/* Forget what is aside and known: it was another worker's. */
+void pieces_restart(struct pieces *p);
+
+/* All pieces that are in order, as a list; the caller frees it. */
+struct piece *pieces_take(struct pieces *p);
+void piece_list_free(struct piece *p);
+
+#endif

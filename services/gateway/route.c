@@ -1,0 +1,80 @@
+/*
+ * The table of routes.  Health is public; everything else asks for a key if
+ * there are keys.
+ */
+#include <string.h>
+
+#include "gateway.h"
+#include "log.h"
+#include "openai_request.h"
+
+const struct web_route gateway_routes[] = {
+	{ "POST", "/v1/chat/completions", route_chat, OPENAI_BODY_MAX,
+	  WEB_PREFLIGHT },
+	{ "POST", "/v1/completions", route_completions, OPENAI_BODY_MAX,
+	  WEB_PREFLIGHT },
+	{ "GET", "/v1/models", route_models, 0, WEB_PREFLIGHT },
+	{ "GET", "/v1/models/*", route_model, 0, WEB_PREFLIGHT },
+	{ "GET", "/health", route_health, 0, WEB_PUBLIC },
+	{ "GET", "/v1/health", route_health, 0, WEB_PUBLIC },
+	{ "GET", "/livez", route_livez, 0, WEB_PUBLIC },
+	{ "GET", "/readyz", route_readyz, 0, WEB_PUBLIC },
+	{ "GET", "/metrics", route_metrics, 0, 0 },
+	{ "GET", "/", route_root, 0, WEB_PUBLIC },
+	{ 0 },
+};
+
+bool
+gateway_authorize(void *arg, const char *bearer)
+{
+	struct gateway *gw = arg;
+
+	return auth_allows(&gw->auth, bearer);
+}
+
+/* The row's own strings, so that what a client writes is neither kept nor
+ * logged. */
+static const char *
+route_of(const char *path)
+{
+	for (const struct web_route *r = gateway_routes; r->path != NULL; r++) {
+		size_t n = strlen(r->path);
+
+		if (strcmp(r->path, path) == 0 || (r->path[n - 1] == '*' &&
+		    strncmp(r->path, path, n - 1) == 0))
+			return r->path;
+	}
+	return "other";
+}
+
+static const char *
+method_of(const char *method)
+{
+	static const char *const known[] = {
+		"GET", "POST", "HEAD", "OPTIONS", "DELETE", "PUT",
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(known[i], method) == 0)
+			return known[i];
+	return "other";
+}
+
+void
+gateway_on_done(void *arg, const char *request_id, const char *method,
+    const char *path, int status, double seconds, uint64_t bytes_out)
+{
+	struct gateway *gw = arg;
+	const char *route = route_of(path != NULL ? path : "");
+
+	method = method_of(method != NULL ? method : "");
+	stats_count(&gw->stats, method, route, status);
+	if (strcmp(method, "POST") == 0 || status >= 400)
+		log_info("request=%s method=%s route=%s status=%d ms=%.1f "
+		    "bytes=%llu", request_id, method, route, status,
+		    seconds * 1e3, (unsigned long long)bytes_out);
+	else
+		log_debug("request=%s method=%s route=%s status=%d ms=%.1f "
+		    "bytes=%llu", request_id, method, route, status,
+		    seconds * 1e3, (unsigned long long)bytes_out);
+}

@@ -1,0 +1,106 @@
+#ifndef GATEWAY_UPSTREAM_H
+#define GATEWAY_UPSTREAM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "decode.h"
+#include "pieces.h"
+
+/*
+ * A decode worker as the gateway sees it: requests go in, pieces come out in
+ * order and without gaps, whatever the bus loses and however often the worker
+ * is started again (proto/decode.h; docs/http-api.md says what a client sees).
+ *
+ * Threads: the bus's one subscriber thread copies pieces into the requests they
+ * belong to and wakes whoever waits; a keeper thread acknowledges what clients
+ * have taken, asks which model it is and looks for the worker; every other
+ * thread may call what is declared here.  An upstream_request belongs to one
+ * thread, that of its client's connection, on which replays and resumptions run
+ * too.  One lock guards everything; it is never held across a call on the bus.
+ */
+struct upstream;
+struct upstream_request;
+
+struct upstream_config {
+	const char *dir;	/* of the sockets, if url is NULL */
+	const char *url;	/* or where to ask for it */
+	int64_t request_ms;	/* deadline of a request */
+	int64_t resume_ms;	/* how long one waits for a lost worker */
+};
+
+enum upstream_state { UPSTREAM_DOWN, UPSTREAM_LOADING, UPSTREAM_READY };
+
+struct upstream_health {
+	enum upstream_state state;
+	int64_t since_ms;	/* it is in this state, clock_ms() */
+	char reason[240];	/* why it is not ready, or "" */
+	char boot[DECODE_BOOT_LEN + 1];
+	int64_t running, queued, n_slots;	/* requests, as last told */
+};
+
+/* What model_info says; the strings are copies. */
+struct upstream_model {
+	char id[257], architecture[65], format[65], backend[65];
+	char fingerprint[65];
+	int64_t n_ctx, n_ctx_train, n_vocab, n_params, size_bytes, created;
+};
+
+struct upstream_counters {
+	atomic_uint_fast64_t gaps, replays, resumes, cancelled, lost, diverged;
+	atomic_uint_fast64_t bad_events;
+};
+
+/* c and its strings must outlive *u, which lives until the process ends. */
+int upstream_create(struct upstream **u, const struct upstream_config *c,
+    struct err *e);
+
+void upstream_health(struct upstream *u, struct upstream_health *h);
+
+/* 0, or ERR_UNAVAILABLE, ERR_LOADING with a sentence and retry_after_ms. */
+int upstream_ready(struct upstream *u, struct err *e);
+
+/* The model served, also while the worker is away; before it was ever ready
+ * the error of upstream_ready. */
+int upstream_model(struct upstream *u, struct upstream_model *m, struct err *e);
+
+/* Token ids as text; *text is the caller's. */
+int upstream_detokenize(struct upstream *u, json_t *ids, char **text,
+    struct err *e);
+
+struct upstream_counters *upstream_counters(struct upstream *u);
+
+/*
+ * Start a request.  generate: an object of decode_generate's members, without
+ * id, attempt, forced, deadline_ms; borrowed, and not to be changed until
+ * upstream_close.  Returns 0 once the worker has accepted it, with *q, which
+ * upstream_close frees; else the worker's error or upstream_ready's.
+ */
+int upstream_submit(struct upstream *u, json_t *generate,
+    struct upstream_request **q, struct err *e);
+
+/* Its id, 32 hex digits, and the length of its prompt; borrowed. */
+const char *upstream_id(const struct upstream_request *q);
+int64_t upstream_n_prompt(const struct upstream_request *q);
+
+/*
+ * Wait up to timeout_ms (a second more if the worker has to be asked) for
+ * pieces.  Returns 0 with *list, to be freed with piece_list_free, or NULL when
+ * none came; the last piece of a request has a finish, after which only
+ * upstream_close may follow.  ERR_LOST, ERR_TIMEOUT or the worker's error when
+ * it cannot be completed.
+ */
+int upstream_wait(struct upstream_request *q, int timeout_ms,
+    struct piece **list, struct err *e);
+
+/* The client has taken the tokens before next_seq: the worker may forget them
+ * and go on. */
+void upstream_taken(struct upstream_request *q, int64_t next_seq);
+
+/* Cancels the request unless its finish was taken, and frees it; NULL is fine. */
+void upstream_close(struct upstream_request *q);
+
+#endif

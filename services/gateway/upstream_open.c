@@ -1,0 +1,99 @@
+/*
+ * Opening an upstream, and what it says about the worker: state, model.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "upstream_state.h"
+
+int
+upstream_create(struct upstream **out, const struct upstream_config *c,
+    struct err *e)
+{
+	struct upstream *u = calloc(1, sizeof(*u));
+	pthread_condattr_t attr;
+	pthread_t keeper;
+	int r;
+
+	if (u == NULL || (u->farewell = json_object()) == NULL) {
+		free(u);
+		return err_set(e, ERR_NO_MEMORY, "no memory for an upstream");
+	}
+	u->config = c;
+	u->since_ms = clock_ms();
+	pthread_mutex_init(&u->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&u->keep, &attr);
+	pthread_condattr_destroy(&attr);
+	if (c->url == NULL && (r = upstream_open_sockets(u, c->dir, e)) != 0)
+		return r;	/* u stays: sockets of it may be open */
+	if (pthread_create(&keeper, NULL, keeper_main, u) != 0)
+		return err_set(e, ERR_SYSTEM, "no thread for the upstream");
+	pthread_detach(keeper);
+	*out = u;
+	return 0;
+}
+
+void
+upstream_health(struct upstream *u, struct upstream_health *h)
+{
+	int64_t now = clock_ms();
+
+	*h = (struct upstream_health){ 0 };
+	pthread_mutex_lock(&u->lock);
+	h->state = upstream_state_now(u, now);
+	h->since_ms = h->state == u->state ? u->since_ms : now;
+	memcpy(h->boot, u->boot, sizeof(h->boot));
+	h->running = u->running;
+	h->queued = u->queued;
+	h->n_slots = u->n_slots;
+	if (u->client == NULL && u->why[0] != '\0')
+		memcpy(h->reason, u->why, sizeof(h->reason));
+	else if (h->state == UPSTREAM_DOWN)
+		strcpy(h->reason, "the decode worker does not answer");
+	else if (h->state == UPSTREAM_LOADING)
+		strcpy(h->reason, "the model is loading");
+	pthread_mutex_unlock(&u->lock);
+}
+
+int
+upstream_ready(struct upstream *u, struct err *e)
+{
+	struct upstream_health h;
+
+	upstream_health(u, &h);
+	if (h.state == UPSTREAM_READY)
+		return 0;
+	err_set(e, h.state == UPSTREAM_LOADING ? ERR_LOADING : ERR_UNAVAILABLE,
+	    "%s", h.reason);
+	if (e != NULL)
+		e->retry_after_ms = 1000;
+	return h.state == UPSTREAM_LOADING ? ERR_LOADING : ERR_UNAVAILABLE;
+}
+
+int
+upstream_model(struct upstream *u, struct upstream_model *m, struct err *e)
+{
+	int r;
+
+	pthread_mutex_lock(&u->lock);
+	*m = u->model;
+	pthread_mutex_unlock(&u->lock);
+	if (m->id[0] != '\0')
+		return 0;
+	if ((r = upstream_ready(u, e)) != 0)
+		return r;
+	r = err_set(e, ERR_LOADING, "the worker has not said yet which model "
+	    "it serves");
+	if (e != NULL)
+		e->retry_after_ms = 1000;
+	return r;
+}
+
+struct upstream_counters *
+upstream_counters(struct upstream *u)
+{
+	return &u->counters;
+}

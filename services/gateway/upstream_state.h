@@ -1,0 +1,106 @@
+#ifndef GATEWAY_UPSTREAM_STATE_H
+#define GATEWAY_UPSTREAM_STATE_H
+
+#include <pthread.h>
+
+#include "bus.h"
+#include "upstream.h"
+
+/*
+ * What the three files of upstream.h share: upstream.c (requests and events),
+ * resume.c (replay, resumption), keeper.c (acks, model, finding the worker).
+ * Members are guarded by lock unless it says otherwise.
+ */
+enum {
+	UPSTREAM_SILENT_MS = 500,	/* without an event: ask for pieces */
+	UPSTREAM_DOWN_MS = 1000,	/* without an event: it is down */
+	UPSTREAM_CALL_MS = 1000,	/* for an answer on the bus */
+	UPSTREAM_SUBMIT_MS = 5000,	/* the same, when a prompt is tokenized */
+	UPSTREAM_RETRY_MS = 100,	/* between two attempts to resume */
+	UPSTREAM_ACK_MS = 250,
+	UPSTREAM_ACK_TOKENS = 64,	/* taken and unacked: do not wait */
+	UPSTREAM_RESUMES_MAX = 8,	/* of one request */
+	UPSTREAM_BUCKETS = 256,
+	UPSTREAM_DEAD_BOOTS = 16,
+};
+
+struct upstream {
+	const struct upstream_config *config;	/* constant */
+	pthread_mutex_t lock;
+	pthread_cond_t keep;		/* the keeper has something to do */
+	struct bus_client *client;	/* set once; NULL: not found yet */
+	struct bus_subscriber *sub;
+	char why[240];			/* why client is NULL */
+	char boot[DECODE_BOOT_LEN + 1];	/* of the last event; "" before */
+	char dead[UPSTREAM_DEAD_BOOTS][DECODE_BOOT_LEN + 1];	/* a ring */
+	unsigned n_dead;
+	int64_t event_ms;		/* when the last event came, or 0 */
+	bool ready;			/* it said */
+	int64_t running, queued, n_slots;
+	enum upstream_state state;	/* as the keeper last saw it */
+	int64_t since_ms;
+	struct upstream_model model;	/* id "": never known */
+	char model_boot[DECODE_BOOT_LEN + 1];
+	struct upstream_request *table[UPSTREAM_BUCKETS];
+	json_t *farewell;		/* {id: next seq}: closed, to be acked */
+	uint64_t n_requests;		/* started so far */
+	struct upstream_counters counters;	/* atomic */
+};
+
+struct upstream_request {
+	struct upstream_request *next;	/* in its bucket */
+	struct upstream *u;		/* constant, like the next four */
+	char id[DECODE_ID_LEN + 1];
+	json_t *generate;
+	int64_t deadline_ms;		/* clock_ms() */
+	uint64_t order;			/* of arrival */
+	int64_t n_prompt;
+	char boot[DECODE_BOOT_LEN + 1];	/* whose events count; "": any */
+	int64_t attempt;
+	struct pieces pieces;
+	int64_t taken, acked;		/* seq */
+	pthread_cond_t cond;
+	bool waiting;			/* its thread is in upstream_wait */
+	bool away;			/* no worker has it: to be resumed */
+	int64_t heard_ms;		/* the last piece or answer */
+	int64_t lost_ms;		/* since when the worker is away, or 0 */
+	int64_t retry_ms;		/* nothing is asked before */
+	struct err failed;		/* code 0: it did not */
+};
+
+/* All of the following: with the lock held. */
+struct upstream_request *upstream_find(struct upstream *u, const char *id);
+void upstream_wake_all(struct upstream *u);
+void upstream_adopt_boot(struct upstream *u, const char *boot);
+enum upstream_state upstream_state_now(const struct upstream *u, int64_t now);
+
+/* A piece of an event (time_us) or a replay (0). */
+void upstream_add_piece(struct upstream_request *q, json_t *obj,
+    int64_t time_us);
+
+/*
+ * What a waiting request needs now; RESUME_GIVE_UP with *e.  Then, without the
+ * lock, do it.
+ */
+enum resume_step { RESUME_NONE, RESUME_REPLAY, RESUME_SUBMIT, RESUME_GIVE_UP };
+enum resume_step resume_next(struct upstream_request *q, int64_t now,
+    struct err *e);
+void resume_replay(struct upstream_request *q);
+void resume_submit(struct upstream_request *q);
+
+/* generate with id, attempt, forced and what is left of the deadline. */
+int upstream_send(struct upstream_request *q, int64_t attempt, json_t *forced,
+    struct decode_accepted *a, json_t **obj, struct err *e);
+
+/* One request on the bus, its struct to its JSON; *reply is the caller's. */
+int upstream_call(struct upstream *u, uint32_t type, json_t *obj,
+    uint32_t reply_type, json_t **reply, int timeout_ms, struct err *e);
+
+void upstream_events(void *arg, const struct frame *f);
+int upstream_open_sockets(struct upstream *u, const char *dir, struct err *e);
+void *keeper_main(void *arg);
+
+/* GET url/v1/endpoints: the runtime directory into dir [n bytes]. */
+int discover(const char *url, char *dir, size_t n, struct err *e);
+
+#endif
