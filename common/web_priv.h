@@ -10,7 +10,8 @@
 /*
  * Shared by web*.c and their tests, by nobody else.
  *
- *	web.c		start, stop, CivetWeb's two callbacks, the order of checks
+ *	web.c		start and stop
+ *	web_serve.c	CivetWeb's two callbacks: the checks, in order
  *	web_check.c	may this request pass?  pure functions of strings
  *	web_route.c	the exact table of routes; pure too
  *	web_conn.c	the socket: deadlines, reading, writing, is the client there
@@ -107,6 +108,10 @@ const char *web_find_header(const struct mg_header *h, int n,
     const char *name);
 /* Value of name in query, decoded into out [n]; false if absent or bad. */
 bool web_find_query(const char *query, const char *name, char *out, size_t n);
+
+/* web_serve.c, as CivetWeb wants them. */
+int web_on_request(struct mg_connection *conn);
+int web_on_error(struct mg_connection *conn, int status, const char *text);
 
 /* web_route.c */
 struct web_match {

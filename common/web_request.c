@@ -136,7 +136,8 @@ web_read_body(struct web_request *rq)
 		return ERR_BAD_MESSAGE;		/* it failed before */
 	if (rq->length > (int64_t)max)
 		why = &too_large;
-	else if (web_header(rq, "Expect") != NULL && !rq->old)
+	else if (web_header(rq, "Expect") != NULL && !rq->old &&
+	    (rq->length > 0 || rq->chunked))
 		web_conn_write(rq, go_on, sizeof(go_on) - 1);
 	if (why == NULL)
 		why = read_all(rq, max);
