@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "model/crc32c.h"
 #include "model/h1b.h"
 #include "model/h1b_check.h"
@@ -322,15 +322,17 @@ publish(struct writer *w, const char *temp, bool force)
 static int
 write_file(struct writer *w, bool force)
 {
-	char *temp;
+	char *temp, random[17];
 	int fd, rc;
 
 	if (!force && access(w->path, F_OK) == 0)
 		return err_set(w->e, ERR_EXISTS, "%.200s exists already",
 		    w->path);
-	if (asprintf(&temp, "%s.XXXXXX", w->path) < 0)
+	random_hex(random, 8);
+	if (asprintf(&temp, "%s.%s", w->path, random) < 0)
 		return err_set(w->e, ERR_NO_MEMORY, "no memory for a name");
-	if ((fd = mkostemp(temp, O_CLOEXEC)) < 0 ||
+	fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (fd < 0 ||
 	    (w->fp = fdopen(fd, "w")) == NULL) {
 		rc = failed(w, "open");
 		if (fd >= 0) {
@@ -340,7 +342,7 @@ write_file(struct writer *w, bool force)
 		free(temp);
 		return rc;
 	}
-	rc = fchmod(fd, 0644) != 0 ? failed(w, "chmod") : write_all(w);
+	rc = write_all(w);
 	if (fclose(w->fp) != 0 && rc == 0)
 		rc = failed(w, "close");
 	if (rc == 0)

@@ -153,7 +153,8 @@ refuse_unknown(const json_t *o, struct err *e)
 	for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++) {
 		const json_t *v = json_object_get(o, off[i]);
 
-		if (v != NULL && !json_is_null(v) && !json_is_false(v))
+		if (v != NULL && !json_is_null(v) && !json_is_false(v) &&
+		    !(json_is_number(v) && json_number_value(v) == 1))
 			return UNSUPPORTED(e, "'%s' is not supported", off[i]);
 	}
 	return 0;
