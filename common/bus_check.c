@@ -5,13 +5,13 @@
  * The stranger speaks the few bytes of the wire protocol itself (nanomsg RFCs
  * sp-ipc-mapping, sp-request-reply): a connection is opened and closed every
  * second for the life of the process, and closing that many sockets of NNG
- * 1.5.2 is a risk of its own.  It also sees more: whether nobody lets it in,
- * which listening again repairs, or nobody answers, which that does not; and
- * whether the path still leads to this process.
+ * 1.5.2 is a risk of its own.  It also sees whether the path still leads to
+ * this process.
  *
- * The connection is closed only after the whole handshake.  Closed before, it
- * would break the very listener it checks; after a timeout that no longer
- * matters, since then the caller listens again.
+ * A broken listener goes through the handshake with whoever comes and then
+ * leaves him alone, so only an answer says that it is well.  To close before
+ * the handshake is over would break the very listener that is checked; after a
+ * timeout that no longer matters, since then the caller listens again.
  */
 #include <errno.h>
 #include <poll.h>
@@ -93,7 +93,7 @@ enter(const char *path, int own, int other, int timeout_ms)
 	return -1;
 }
 
-enum bus_check
+bool
 bus_check_rep(const char *path, int timeout_ms)
 {
 	/* message, its length, request id, frame: FRAME_PING, 2, {} */
@@ -106,25 +106,25 @@ bus_check_rep(const char *path, int timeout_ms)
 	bool well;
 
 	if (fd == -1)
-		return BUS_DEAF;
+		return false;
 	well = write_all(fd, ping, sizeof(ping)) &&
 	    read_all(fd, got, sizeof(got), clock_ms() + timeout_ms) &&
 	    memcmp(got, ping, sizeof(ping)) == 0;
 	close(fd);
-	return well ? BUS_WELL : BUS_MUTE;
+	return well;
 }
 
-enum bus_check
+bool
 bus_check_pub(const char *path, int timeout_ms, void (*nudge)(void *arg),
     void *arg)
 {
 	int fd = enter(path, SP_SUB, SP_PUB, timeout_ms);
 	int64_t deadline = clock_ms() + timeout_ms;
 	unsigned char byte;
-	bool well = false;
+	bool well;
 
 	if (fd == -1)
-		return BUS_DEAF;
+		return false;
 	/* The owner publishes every 500 ms; the rest is for one that is late. */
 	well = read_all(fd, &byte, 1, clock_ms() + timeout_ms * 6 / 10);
 	while (!well && clock_ms() < deadline) {
@@ -132,5 +132,5 @@ bus_check_pub(const char *path, int timeout_ms, void (*nudge)(void *arg),
 		well = read_all(fd, &byte, 1, clock_ms() + NUDGE_MS);
 	}
 	close(fd);
-	return well ? BUS_WELL : BUS_MUTE;
+	return well;
 }

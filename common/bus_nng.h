@@ -32,25 +32,22 @@ int bus_thread(void *(*fn)(void *), void *arg, struct err *e);
 /* f as a message to be sent.  ERR_RANGE if it is larger than the bus takes. */
 int bus_message(const struct frame *f, nng_msg **m, struct err *e);
 
+/* Connect to path as a REQ: is a ping answered, each step in timeout_ms? */
+bool bus_check_rep(const char *path, int timeout_ms);
+
+/*
+ * Connect to path as a SUB: does any event come in timeout_ms?  While none does
+ * nudge(arg) is called, which may publish one.
+ */
+bool bus_check_pub(const char *path, int timeout_ms, void (*nudge)(void *arg),
+    void *arg);
+
 /* What a check of a listener found. */
 enum bus_check {
 	BUS_WELL,
-	BUS_DEAF,	/* nobody is let in: it has to listen again */
-	BUS_MUTE,	/* let in, but not answered */
+	BUS_BROKEN,	/* nobody new is served: it has to listen again */
+	BUS_BUSY,	/* all threads are; a matter for the watchdog */
 };
-
-/*
- * Connect to path as a REQ and ask for a ping's answer.  timeout_ms for each of
- * the two.
- */
-enum bus_check bus_check_rep(const char *path, int timeout_ms);
-
-/*
- * Connect to path as a SUB and wait for any event; nudge(arg) is called now and
- * again if none comes, and may publish one.
- */
-enum bus_check bus_check_pub(const char *path, int timeout_ms,
-    void (*nudge)(void *arg), void *arg);
 
 /*
  * A listening socket that looks after itself on a thread of its own.
@@ -62,7 +59,6 @@ struct bus_listener {
 	enum bus_check (*check)(struct bus_listener *l);
 	atomic_int_fast64_t well_ms;	/* when a check last passed */
 	atomic_uint relistens;
-	int n_mute;			/* checks in a row that were BUS_MUTE */
 	void *arg;			/* for check */
 };
 

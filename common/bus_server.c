@@ -17,7 +17,6 @@
 
 enum {
 	CHECK_TIMEOUT_MS = 1000,
-	MUTE_MAX = 3,		/* checks; then listening again is worth a try */
 	SEND_TIMEOUT_MS = 1000,	/* a client that reads nothing holds a thread */
 	PUB_SENDBUF = 128,	/* messages, for each subscriber */
 };
@@ -26,6 +25,8 @@ struct bus_server {
 	struct bus_listener at;
 	bus_handler *fn;
 	void *arg;
+	int n_threads;
+	atomic_int n_busy;	/* threads that are not waiting for a request */
 };
 
 struct bus_publisher {
@@ -53,16 +54,12 @@ check_once(struct bus_listener *l)
 {
 	enum bus_check found = l->check(l);
 
-	if (found == BUS_WELL) {
-		l->n_mute = 0;
+	if (found == BUS_WELL)
 		atomic_store(&l->well_ms, clock_ms());
+	if (found != BUS_BROKEN)
 		return;
-	}
-	if (found == BUS_MUTE && ++l->n_mute < MUTE_MAX)
-		return;
-	l->n_mute = 0;
 	nng_listener_close(l->listener);
-	start_listening(l);	/* if it fails, the next check says BUS_DEAF */
+	start_listening(l);	/* if it fails, the next check says so */
 	atomic_fetch_add(&l->relistens, 1);
 }
 
@@ -142,7 +139,9 @@ serve_one(struct bus_server *s, nng_ctx ctx, nng_aio *aio)
 
 	nng_aio_set_timeout(aio, NNG_DURATION_INFINITE);
 	nng_ctx_recv(ctx, aio);
+	atomic_fetch_sub(&s->n_busy, 1);
 	nng_aio_wait(aio);
+	atomic_fetch_add(&s->n_busy, 1);
 	if ((r = nng_aio_result(aio)) != 0)
 		return r;
 	request = nng_aio_get_msg(aio);
@@ -177,10 +176,15 @@ serve(void *arg)
 	return NULL;
 }
 
+/* Where all threads are in their handlers, listening again is of no use. */
 static enum bus_check
 check_server(struct bus_listener *l)
 {
-	return bus_check_rep(l->path, CHECK_TIMEOUT_MS);
+	struct bus_server *s = l->arg;
+
+	if (bus_check_rep(l->path, CHECK_TIMEOUT_MS))
+		return BUS_WELL;
+	return atomic_load(&s->n_busy) < s->n_threads ? BUS_BROKEN : BUS_BUSY;
 }
 
 int
@@ -194,7 +198,10 @@ bus_serve(struct bus_server **out, const char *dir, const char *name,
 		return err_set(e, ERR_NO_MEMORY, "no memory for a socket");
 	s->fn = fn;
 	s->arg = arg;
+	s->n_threads = n_threads;
+	atomic_init(&s->n_busy, n_threads);
 	s->at.check = check_server;
+	s->at.arg = s;
 	if ((r = nng_rep0_open(&s->at.socket)) != 0) {
 		free(s);
 		return err_set(e, ERR_SYSTEM, "%s: %s", name, nng_strerror(r));
@@ -232,7 +239,8 @@ nudge(void *arg)
 static enum bus_check
 check_publisher(struct bus_listener *l)
 {
-	return bus_check_pub(l->path, CHECK_TIMEOUT_MS, nudge, l->arg);
+	return bus_check_pub(l->path, CHECK_TIMEOUT_MS, nudge, l->arg) ?
+	    BUS_WELL : BUS_BROKEN;
 }
 
 int

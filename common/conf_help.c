@@ -73,8 +73,11 @@ add_limits(struct buf *b, const struct field *f)
 		    f->unit);
 		break;
 	case FIELD_JSON:
-		buf_printf(b, "May be given %.16g to %.16g times", f->min,
-		    f->max);
+		if (f->min > 0)
+			buf_printf(b, "May be given %.16g to %.16g times",
+			    f->min, f->max);
+		else
+			buf_printf(b, "May be given up to %.16g times", f->max);
 		break;
 	case FIELD_BOOL:
 		buf_printf(b, "true or false");
@@ -165,7 +168,8 @@ print_value(const char *name, const json_t *v, FILE *fp)
 	char *text;
 
 	if (json_is_string(v)) {
-		fprintf(fp, "%s %s\n", name, json_string_value(v));
+		fprintf(fp, json_string_length(v) > 0 ? "%s %s\n" : "%s\n",
+		    name, json_string_value(v));
 		return;
 	}
 	/* 15 digits give back any number that a person writes. */
