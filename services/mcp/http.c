@@ -140,7 +140,8 @@ on_readyz(struct web_request *rq, void *arg)
 	if (web_query_get(rq, "verbose", value, sizeof(value)) ||
 	    strcmp(web_query(rq), "verbose") == 0) {
 		if (tool_health.call(&h->dispatch->stack, NULL, &out, &e) == 0)
-			json_object_update(body, out);
+			json_object_set(body, "units",
+			    json_object_get(out, "units"));
 		json_decref(out);
 	}
 	web_reply_json(rq, 200, body);

@@ -19,6 +19,7 @@ struct stack_unit {
 	char reason[241];	/* why not, or "" */
 	char version[33];	/* "" if not known */
 	int64_t uptime_ms;	/* of its process; -1 if not known */
+	char since[33];		/* RFC 3339: when it became as it is; "": not known */
 };
 
 struct stack_model {
@@ -29,6 +30,7 @@ struct stack_model {
 
 struct stack {
 	void *self;
+	int64_t start_ms;	/* clock_ms() when this program began to ask */
 	/*
 	 * Fill units [STACK_UNITS_MAX] and return how many; one that does not
 	 * answer is among them, with the reason.

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bus.h"
+#include "clock.h"
 #include "decode.h"
 #include "stack.h"
 #include "unit.h"
@@ -110,7 +111,8 @@ stack_bus_open(struct stack *s, const char *dir, int timeout_ms, struct err *e)
 			return r;
 		}
 	*s = (struct stack){
-		.self = b, .health = bus_health, .models = bus_models,
+		.self = b, .start_ms = clock_ms(),
+		.health = bus_health, .models = bus_models,
 	};
 	return 0;
 }

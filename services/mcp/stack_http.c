@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "fetch.h"
 #include "json.h"
 #include "stack.h"
@@ -85,6 +86,7 @@ set_unit(struct stack_unit *u, const char *name, const json_t *v)
 	copy(u->reason, sizeof(u->reason), v, "reason");
 	copy(u->version, sizeof(u->version), v, "version");
 	u->uptime_ms = number(v, "uptime_ms", -1);
+	copy(u->since, sizeof(u->since), v, "since");
 }
 
 /* The gateway answered, so it is up; the others are in "units". */
@@ -196,7 +198,8 @@ stack_http_open(struct stack *s, const char *url, const char *key,
 	h->key = key;
 	h->timeout_ms = timeout_ms;
 	*s = (struct stack){
-		.self = h, .health = http_health, .models = http_models,
+		.self = h, .start_ms = clock_ms(),
+		.health = http_health, .models = http_models,
 	};
 	return 0;
 }

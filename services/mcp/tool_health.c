@@ -1,5 +1,7 @@
 #include <time.h>
 
+#include "clock.h"
+#include "conf.h"
 #include "tool.h"
 
 static const struct field *
@@ -10,15 +12,17 @@ health_fields(void)
 	return none;
 }
 
-/* When a process that has run for uptime_ms began, or null. */
+/* What is known of when u became as it is; a process that runs began. */
 static json_t *
-since(int64_t uptime_ms)
+since(const struct stack_unit *u)
 {
-	time_t t = time(NULL) - (time_t)(uptime_ms / 1000);
+	time_t t = time(NULL) - (time_t)(u->uptime_ms / 1000);
 	char text[32];
 	struct tm tm;
 
-	if (uptime_ms < 0 || gmtime_r(&t, &tm) == NULL ||
+	if (u->since[0] != '\0')
+		return json_string(u->since);
+	if (u->uptime_ms < 0 || gmtime_r(&t, &tm) == NULL ||
 	    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
 		return json_null();
 	return json_string(text);
@@ -32,7 +36,7 @@ describe(const struct stack_unit *u)
 	    u->version[0] != '\0' ? json_string(u->version) : json_null(),
 	    "uptime_ms",
 	    u->uptime_ms >= 0 ? json_integer(u->uptime_ms) : json_null(),
-	    "since", since(u->uptime_ms));
+	    "since", since(u));
 }
 
 static int
@@ -42,12 +46,16 @@ health(const struct stack *s, const json_t *arguments, json_t **out,
 	struct stack_unit units[STACK_UNITS_MAX];
 	json_t *list = json_array();
 	int n = s->health(s->self, units), ready = 1;
+	struct stack_unit self = { .unit = "mcp", .ready = true,
+		.version = ONEBIT_VERSION,
+		.uptime_ms = clock_ms() - s->start_ms };
 
 	(void)arguments;
 	for (int i = 0; i < n; i++) {
 		json_array_append_new(list, describe(&units[i]));
 		ready &= units[i].ready;
 	}
+	json_array_append_new(list, describe(&self));
 	*out = json_pack("{s:b, s:o}", "ready", ready, "units", list);
 	return *out != NULL ? 0 : err_set(e, ERR_NO_MEMORY, "memory is short");
 }
@@ -77,7 +85,7 @@ const struct tool tool_health = {
 	    "    \"version\": {\"type\": [\"string\", \"null\"]},"
 	    "    \"uptime_ms\": {\"type\": [\"integer\", \"null\"]},"
 	    "    \"since\": {\"type\": [\"string\", \"null\"], \"description\":"
-	    "     \"when its process began, RFC 3339\"}}}}}}",
+	    "     \"when it became as it is, RFC 3339\"}}}}}}",
 	.read_only = true, .idempotent = true,
 	.call = health,
 };

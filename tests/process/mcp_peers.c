@@ -105,7 +105,8 @@ canned(const char *request)
 		return "HTTP/1.1 503 Service Unavailable\r\n"
 		    "Connection: close\r\n\r\n{\"status\":\"unavailable\","
 		    "\"units\":[{\"unit\":\"decode\",\"ready\":false,"
-		    "\"reason\":\"it sleeps\"}]}";
+		    "\"reason\":\"it sleeps\",\"since\":"
+		    "\"2026-01-02T03:04:05Z\"}]}";
 	return "HTTP/1.1 302 Found\r\nLocation: /v1/models\r\n\r\n";
 }
 

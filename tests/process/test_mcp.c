@@ -187,6 +187,8 @@ START_TEST(with_server_the_gateway_is_asked_over_http)
 	ck_assert_str_eq(json_string_value(json_object_get(json_array_get(units,
 	    0), "reason")), "it sleeps");
 	ck_assert_str_eq(json_string_value(json_object_get(json_array_get(units,
+	    0), "since")), "2026-01-02T03:04:05Z");
+	ck_assert_str_eq(json_string_value(json_object_get(json_array_get(units,
 	    1), "unit")), "gateway");
 	json_decref(lines);
 
