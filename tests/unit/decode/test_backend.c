@@ -1,0 +1,348 @@
+/*
+ * Every backend and CPU variant that this machine has, on models of odd shapes.
+ *
+ * Against the oracle with a tolerance: keys and values are f16 on the CPU, sums
+ * are float, and where an activation lies near the middle between two integers
+ * either rounding is right; one step of 1/127 there moves everything after it.
+ * Against itself without one: the logits of a row are the same bits whatever
+ * the number of threads, the rows beside it, the cuts of a prompt and the pages.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/backend.h"
+#include "backend/cpu_kernels.h"
+#include "random_model.h"
+
+enum { N_SEQ = 3, N_MAX = 150, N_PAGES = 24, N_VOCAB_MAX = 130 };
+
+static const char *const isas[] = { "avx512", "avx2", "scalar" };
+enum { N_ISAS = sizeof(isas) / sizeof(isas[0]) };
+static const int lengths[N_SEQ] = { N_MAX, 70, 5 };
+static const int chunks[] = { 1, 7, 32, N_MAX };
+
+/* logits[sequence][position * vocab + id] */
+static float want[N_SEQ][N_MAX * N_VOCAB_MAX], got[N_SEQ][N_MAX * N_VOCAB_MAX];
+static float logits[N_SEQ * N_MAX * N_VOCAB_MAX];
+
+struct plan {
+	int chunk;		/* rows of a sequence in one batch */
+	bool together;		/* all sequences in one batch */
+	bool permuted;		/* pages are not in order */
+	bool last_only;		/* want the logits of each piece's last row only */
+};
+
+static int32_t
+token_at(int sequence, int pos, int vocab)
+{
+	return (pos * 7 + sequence * 31 + pos * pos) % vocab;
+}
+
+static int32_t *
+pages_of(int sequence, bool permuted)
+{
+	static int32_t pages[N_SEQ][N_PAGES / N_SEQ];
+
+	for (int p = 0; p < N_PAGES / N_SEQ; p++) {
+		int page = sequence * (N_PAGES / N_SEQ) + p;
+
+		pages[sequence][p] = permuted ? (page * 7 + 5) % N_PAGES : page;
+	}
+	return pages[sequence];
+}
+
+/* The next rows of a sequence; returns how many. */
+static int
+next_rows(const struct plan *p, int sequence, int done, int vocab,
+    struct backend_row *rows)
+{
+	int n = lengths[sequence] - done;
+
+	n = n > p->chunk ? p->chunk : n;
+	for (int i = 0; i < n; i++)
+		rows[i] = (struct backend_row){
+			.token = token_at(sequence, done + i, vocab),
+			.pos = done + i,
+			.pages = pages_of(sequence, p->permuted),
+			.want_logits = !p->last_only || i == n - 1,
+		};
+	return n;
+}
+
+static void
+run_batch(struct backend *b, const struct backend_row *rows, int n,
+    const int *sequence, int vocab, float (*out)[N_MAX * N_VOCAB_MAX])
+{
+	struct err e;
+	int k = 0;
+
+	ck_assert_int_eq(b->forward(b, rows, n, logits, &e), 0);
+	for (int i = 0; i < n; i++)
+		if (rows[i].want_logits)
+			memcpy(out[sequence[i]] + rows[i].pos * vocab,
+			    logits + k++ * vocab, (size_t)vocab * sizeof(float));
+}
+
+/* All sequences through b as p says, into out. */
+static void
+run(struct backend *b, const struct plan *p, int vocab,
+    float (*out)[N_MAX * N_VOCAB_MAX])
+{
+	static struct backend_row rows[N_SEQ * N_MAX];
+	static int sequence[N_SEQ * N_MAX];
+	int done[N_SEQ] = { 0 }, n, left;
+
+	do {
+		n = left = 0;
+		for (int s = 0; s < N_SEQ; s++) {
+			int k = next_rows(p, s, done[s], vocab, rows + n);
+
+			for (int i = 0; i < k; i++)
+				sequence[n + i] = s;
+			done[s] += k;
+			left += lengths[s] - done[s];
+			n += k;
+			if (n > 0 && (!p->together || s == N_SEQ - 1)) {
+				run_batch(b, rows, n, sequence, vocab, out);
+				n = 0;
+			}
+		}
+	} while (left > 0);
+}
+
+static void
+open_one(const struct model *m, const char *name, const char *isa, int threads,
+    struct backend *b)
+{
+	struct backend_options o = { .name = name, .isa = isa,
+		.n_threads = threads, .n_pages = N_PAGES,
+		.max_rows = BACKEND_ROWS_MAX, .n_ctx = 512 };
+	struct err e;
+
+	ck_assert_msg(backend_open(m, &o, b, &e) == 0, "%s", e.text);
+}
+
+static bool
+have(const char *isa)
+{
+	struct cpu_kernels k;
+	struct err e;
+
+	if (cpu_kernels_open(isa, &k, &e) == 0)
+		return true;
+	ck_assert_int_eq(e.code, ERR_NOT_FOUND);
+	ck_assert_str_ne(isa, "scalar");
+	return false;		/* this machine lacks it */
+}
+
+/* Root of the mean square of the difference, by that of the logits. */
+static double
+distance(int vocab)
+{
+	double d = 0, all = 0;
+
+	for (int s = 0; s < N_SEQ; s++)
+		for (int i = 0; i < lengths[s] * vocab; i++) {
+			double x = (double)got[s][i] - (double)want[s][i];
+
+			d += x * x;
+			all += (double)want[s][i] * (double)want[s][i];
+		}
+	return sqrt(d / all);
+}
+
+START_TEST(cpu_logits_are_the_oracles_within_rounding)
+{
+	static const struct plan plan = { .chunk = 32, .together = true };
+	struct backend ref, b;
+	struct model m;
+	int vocab;
+
+	random_model(&random_shapes[_i], &m);
+	vocab = m.config.vocab;
+	open_one(&m, "ref", NULL, 1, &ref);
+	run(&ref, &plan, vocab, want);
+	ref.close(&ref);
+	for (int i = 0; i < N_ISAS; i++) {
+		double d;
+
+		if (!have(isas[i]))
+			continue;
+		open_one(&m, "cpu", isas[i], 2, &b);
+		run(&b, &plan, vocab, got);
+		b.close(&b);
+		d = distance(vocab);
+		printf("%s, %s: distance %.2e\n", random_shapes[_i].what,
+		    isas[i], d);
+		/* A wrong sign, head, page or norm gives 0.3 and more. */
+		ck_assert_msg(d < 0.03, "%s, %s: %g", random_shapes[_i].what,
+		    isas[i], d);
+	}
+}
+END_TEST
+
+static void
+compare(const struct plan *p, int vocab, const char *isa, int threads)
+{
+	for (int s = 0; s < N_SEQ; s++)
+		for (int pos = 0; pos < lengths[s]; pos++) {
+			size_t at = (size_t)(pos * vocab);
+
+			if (p->last_only && pos != lengths[s] - 1)
+				continue;
+			ck_assert_msg(memcmp(got[s] + at, want[s] + at,
+			    (size_t)vocab * sizeof(float)) == 0,
+			    "%s, %d threads, chunk %d, together %d, permuted %d: "
+			    "sequence %d differs at %d", isa, threads, p->chunk,
+			    p->together, p->permuted, s, pos);
+		}
+}
+
+/* Half of the matrix at a time, so that every value meets every other. */
+static void
+check_matrix(const struct model *m, const char *isa)
+{
+	static const struct plan base = { .chunk = N_MAX };
+	const int n_chunks = sizeof(chunks) / sizeof(chunks[0]);
+	int vocab = m->config.vocab;
+	struct backend b;
+
+	open_one(m, "cpu", isa, 1, &b);
+	run(&b, &base, vocab, want);
+	b.close(&b);
+	for (int threads = 1; threads <= 3; threads++) {
+		open_one(m, "cpu", isa, threads, &b);
+		for (int i = 0; i < 4 * n_chunks; i++) {
+			struct plan p = { .chunk = chunks[i % n_chunks],
+				.together = i / n_chunks & 1,
+				.permuted = i / n_chunks & 2 };
+
+			p.last_only = (i + threads) % 2 == 0;
+			run(&b, &p, vocab, got);
+			compare(&p, vocab, isa, threads);
+		}
+		b.close(&b);
+	}
+}
+
+START_TEST(logits_do_not_depend_on_threads_company_cuts_or_pages)
+{
+	struct model m;
+
+	random_model(&random_shapes[_i], &m);
+	for (int i = 0; i < N_ISAS; i++)
+		if (have(isas[i]))
+			check_matrix(&m, isas[i]);
+}
+END_TEST
+
+START_TEST(what_cannot_be_opened_says_why)
+{
+	static const struct {
+		struct backend_options o;
+		int code;
+		const char *text;
+	} cases[] = {
+		{ { .name = "abacus", .n_pages = 1, .max_rows = 1, .n_ctx = 1 },
+		    ERR_NOT_FOUND, "no backend is called 'abacus'; there are "
+		    "auto, gpu, cpu and ref" },
+		{ { .name = "cpu", .isa = "mmx", .n_pages = 1, .max_rows = 1,
+		    .n_ctx = 1 },
+		    ERR_NOT_FOUND, "no CPU variant is called 'mmx'" },
+		{ { .name = "cpu", .n_threads = 257, .n_pages = 1, .max_rows = 1,
+		    .n_ctx = 1 },
+		    ERR_RANGE, "257 threads; 1 to 256 are possible" },
+		{ { .name = "cpu", .n_threads = -1, .n_pages = 1, .max_rows = 1,
+		    .n_ctx = 1 },
+		    ERR_RANGE, "-1 threads; 1 to 256 are possible" },
+		{ { .name = "cpu", .n_pages = 1, .max_rows = 513, .n_ctx = 1 },
+		    ERR_RANGE, "a batch of 513 rows; 1 to 512 are possible" },
+		{ { .name = "ref", .n_pages = 1, .max_rows = 1, .n_ctx = 0 },
+		    ERR_RANGE,
+		    "a context of 0 positions; 1 to 1048576 are possible" },
+		{ { .name = "ref", .n_pages = 0, .max_rows = 1, .n_ctx = 1 },
+		    ERR_RANGE, "0 pages of KV cache; 1 is the least" },
+	};
+	struct backend b = { .name = "untouched" };
+	struct model m;
+	struct err e;
+
+	random_model(&random_shapes[0], &m);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		ck_assert_int_eq(backend_open(&m, &cases[i].o, &b, &e),
+		    cases[i].code);
+		ck_assert_int_eq(e.code, cases[i].code);
+		ck_assert_str_eq(e.text, cases[i].text);
+		ck_assert_str_eq(b.name, "untouched");
+	}
+}
+END_TEST
+
+START_TEST(memory_that_is_not_there_is_an_error_with_its_size)
+{
+	/* 2^31 pages of 2 layers, 2 heads, 64: a petabyte. */
+	struct backend_options o = { .name = "cpu", .n_threads = 1,
+		.n_pages = INT32_MAX, .max_rows = 1, .n_ctx = 512 };
+	struct backend b = { .name = "untouched" };
+	struct model m;
+	struct err e;
+
+	random_model(&random_shapes[2], &m);
+	m.config.n_layers = MODEL_LAYERS_MAX;
+	ck_assert_int_eq(backend_open(&m, &o, &b, &e), ERR_NO_MEMORY);
+	ck_assert_ptr_nonnull(strstr(e.text, "MiB of memory for the KV cache"));
+	ck_assert_str_eq(b.name, "untouched");
+}
+END_TEST
+
+START_TEST(auto_takes_the_cpu_where_no_gpu_can_be_used)
+{
+	struct backend_options o = { .name = "gpu", .n_threads = 2,
+		.n_pages = 1, .max_rows = 1, .n_ctx = 32 };
+	struct backend b;
+	struct model m;
+	struct err e;
+
+	random_model(&random_shapes[0], &m);
+	if (backend_open(&m, &o, &b, &e) == 0) {
+		b.close(&b);
+		return;
+	}
+	ck_assert_int_eq(e.code, ERR_NOT_FOUND);
+	ck_assert_ptr_eq(strstr(e.text, "no GPU: "), e.text);
+	o.name = "auto";
+	ck_assert_int_eq(backend_open(&m, &o, &b, &e), 0);
+	ck_assert_ptr_eq(strstr(b.name, "cpu "), b.name);
+	ck_assert_ptr_nonnull(strstr(b.name, ", 2 threads"));
+	/* head 101 x 256 i8 and a scale each, and more for two layers */
+	ck_assert_int_gt(b.bytes_per_token, 101 * 260);
+	ck_assert_uint_eq(b.kv_bytes, 2 * 2 * 2 * 64 * KV_PAGE * 2);
+	b.close(&b);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("backend");
+	TCase *t = tcase_create("backend");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_set_timeout(t, 300);
+	tcase_add_loop_test(t, cpu_logits_are_the_oracles_within_rounding, 0,
+	    N_RANDOM_SHAPES);
+	tcase_add_loop_test(t,
+	    logits_do_not_depend_on_threads_company_cuts_or_pages, 0,
+	    N_RANDOM_SHAPES);
+	tcase_add_test(t, what_cannot_be_opened_says_why);
+	tcase_add_test(t, memory_that_is_not_there_is_an_error_with_its_size);
+	tcase_add_test(t, auto_takes_the_cpu_where_no_gpu_can_be_used);
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
