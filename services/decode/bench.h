@@ -25,7 +25,8 @@ struct bench_options {
 
 /*
  * For each depth: read a prompt of that many tokens, decode BENCH_DECODE tokens
- * after it, several times; print the medians to out.  As JSON, one line:
+ * after it (or the last that the context holds, if the prompt leaves less room),
+ * several times; print the medians to out.  As JSON, one line:
  *
  *	{"results":[{"depth","prefill_tok_s","decode_tok_s","bytes_per_token",
  *	    "gb_per_s","bandwidth_gb_per_s","bandwidth_fraction"}]}
@@ -35,7 +36,7 @@ struct bench_options {
  * read from a buffer that no cache holds, measured once before; a model that
  * sits in the last cache can be faster than that, so the fraction may exceed 1.
  *
- * ERR_RANGE if depth + BENCH_DECODE exceeds the context or the pages;
+ * ERR_RANGE if a depth exceeds the context or the pages;
  * ERR_NO_MEMORY; what b->forward returns.
  */
 int bench_run(const struct bench_options *o, const struct model *m,
