@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "discover.h"
 #include "log.h"
 #include "upstream_state.h"
 

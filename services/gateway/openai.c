@@ -201,7 +201,7 @@ openai_event(struct buf *out, json_t *v)
 {
 	buf_adds(out, "data: ");
 	if (v == NULL || json_dump_callback(v, add_bytes, out,
-	    JSON_COMPACT) != 0)
+	    JSON_COMPACT | JSON_REAL_PRECISION(10)) != 0)
 		out->failed = true;
 	buf_adds(out, "\n\n");
 	json_decref(v);

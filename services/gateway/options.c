@@ -1,6 +1,9 @@
 #include "options.h"
 
+#include <netinet/in.h>
 #include <string.h>
+
+#include "discover.h"
 
 FIELD_TABLE(gateway_options, GATEWAY_OPTIONS)
 
@@ -8,7 +11,9 @@ int
 gateway_options_check(const struct gateway_options *o, struct err *e)
 {
 	size_t n = json_array_size(o->upstream);
+	struct sockaddr_in at;
 	const char *url;
+	int r;
 
 	if (!json_is_array(o->upstream))
 		return err_set(e, ERR_RANGE, "upstream is not a list");
@@ -17,11 +22,10 @@ gateway_options_check(const struct gateway_options *o, struct err *e)
 		    "this version serves one worker", n);
 	if (n == 1) {
 		url = json_string_value(json_array_get(o->upstream, 0));
-		if (url == NULL || strncmp(url, "http://", 7) != 0 ||
-		    url[7] == '\0')
-			return err_set(e, ERR_RANGE, "upstream '%s' does not "
-			    "begin with http:// and a host",
-			    url != NULL ? url : "");
+		if (url == NULL)
+			return err_set(e, ERR_RANGE, "upstream is not a URL");
+		if ((r = discover_address(url, &at, e)) != 0)
+			return r;
 	}
 	if (strcmp(o->log_format, "text") != 0 &&
 	    strcmp(o->log_format, "json") != 0)

@@ -100,7 +100,4 @@ void upstream_events(void *arg, const struct frame *f);
 int upstream_open_sockets(struct upstream *u, const char *dir, struct err *e);
 void *keeper_main(void *arg);
 
-/* GET url/v1/endpoints: the runtime directory into dir [n bytes]. */
-int discover(const char *url, char *dir, size_t n, struct err *e);
-
 #endif
