@@ -71,7 +71,7 @@ is_utf8(const char *text, size_t n)
 }
 
 static const char *const stops[] = { "ab", "abc", "\xc3\xa9", "b\xc3", "aab",
-    "\xef\xbf\xbd\xef\xbf\xbd", "bbbb", "a\xe4\xb8\xad" "b" };
+    "\xef\xbf\xbd\xef\xbf\xbd", "bbbb", "a\xe4\xb8\255b" };
 enum { N_STOPS = sizeof(stops) / sizeof(*stops) };
 
 START_TEST(the_cuts_do_not_matter)
