@@ -54,13 +54,14 @@ check_once(struct bus_listener *l)
 {
 	enum bus_check found = l->check(l);
 
+	if (found == BUS_BROKEN) {
+		nng_listener_close(l->listener);
+		start_listening(l);	/* if it fails, the check says so */
+		atomic_fetch_add(&l->relistens, 1);
+		found = l->check(l);
+	}
 	if (found == BUS_WELL)
 		atomic_store(&l->well_ms, clock_ms());
-	if (found != BUS_BROKEN)
-		return;
-	nng_listener_close(l->listener);
-	start_listening(l);	/* if it fails, the next check says so */
-	atomic_fetch_add(&l->relistens, 1);
 }
 
 static void *
