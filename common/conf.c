@@ -382,7 +382,9 @@ void
 conf_main(const struct conf_program *p, const struct field *fields,
     size_t size, int argc, char *argv[], void *out)
 {
-	static json_t *kept;	/* what *out points into */
+	/* What *out points into; `used`, or the store would be left out and the
+	 * leak sanitizer could not see it. */
+	static json_t *kept __attribute__((used));
 	enum conf_action action;
 	struct err e;
 
