@@ -18,6 +18,17 @@ meta(const struct rpc_message *m, const char *name)
 	return json_object_get(json_object_get(m->params, "_meta"), name);
 }
 
+/* Blanks around a header's value do not belong to it (RFC 9110, 5.5). */
+static bool
+is_value(const char *header, const char *value)
+{
+	size_t n = strlen(value);
+
+	header += strspn(header, " \t");
+	return strncmp(header, value, n) == 0 &&
+	    header[n + strspn(header + n, " \t")] == '\0';
+}
+
 bool
 era_2026_claims(const struct peer *p, const struct rpc_message *m)
 {
@@ -26,10 +37,9 @@ era_2026_claims(const struct peer *p, const struct rpc_message *m)
 		return true;
 	if (m->method != NULL && strcmp(m->method, "server/discover") == 0)
 		return true;
-	return p->http && p->version != NULL && strcmp(p->version, version) == 0;
+	return p->http && p->version != NULL && is_value(p->version, version);
 }
 
-/* header: borrowed from the request, blanks around it already taken off. */
 static int
 check_header(const char *name, const char *header, const char *body,
     struct rpc_error *e)
@@ -37,7 +47,7 @@ check_header(const char *name, const char *header, const char *body,
 	if (header == NULL)
 		return rpc_fail(e, RPC_HEADERS, 400,
 		    "the %s header is missing", name);
-	if (body == NULL || strcmp(header, body) != 0)
+	if (body == NULL || !is_value(header, body))
 		return rpc_fail(e, RPC_HEADERS, 400,
 		    "the %s header and the body differ", name);
 	return 0;
