@@ -12,7 +12,7 @@
  * Header, then directory against the layout that the header implies, then each
  * section: checksum, then the contents, in pieces that stay in the cache, so
  * that a file is read from memory once.  Everything is checked always: a
- * gigabyte takes a third of a second.
+ * gigabyte takes half a second.
  */
 enum { PIECE = 1 << 15 };
 

@@ -49,6 +49,23 @@ START_TEST(crc32c_is_that_of_the_rfc)
 }
 END_TEST
 
+START_TEST(the_example_of_the_specification_packs_as_it_says)
+{
+	uint8_t codes[260], out[128], want[128];
+
+	memset(codes, 1, sizeof(codes));
+	codes[0] = codes[129] = 2;
+	codes[64] = codes[192] = codes[257] = 0;
+	memset(want, 0x55, sizeof(want));
+	want[0] = 0x12;
+	want[1] = 0x65;
+	want[65] = 0x54;
+	ck_assert_int_eq(h1b_t2_stride(260), 128);
+	h1b_t2_pack(codes, 260, out);
+	ck_assert_mem_eq(out, want, sizeof(want));
+}
+END_TEST
+
 static void
 same_matrix(const struct spec *s, const char *name, const struct ternary *w)
 {
@@ -565,6 +582,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, crc32c_is_that_of_the_rfc);
+	tcase_add_test(t, the_example_of_the_specification_packs_as_it_says);
 	tcase_add_test(t, the_demo_model_is_what_the_specification_says);
 	tcase_add_loop_test(t, a_model_of_any_size_comes_back, 0, 24);
 	tcase_add_loop_test(t, a_damaged_file_is_refused_in_a_sentence, 0,
