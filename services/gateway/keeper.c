@@ -247,8 +247,8 @@ keeper_main(void *arg)
 		pthread_cond_timedwait(&u->keep, &u->lock, &t);
 		if ((found = u->client != NULL))
 			ack = collect_acks(u);
-		if (upstream_state_now(u, clock_ms()) == UPSTREAM_READY &&
-		    strcmp(u->model_boot, u->boot) != 0)
+		if (upstream_state_now(u, clock_ms()) != UPSTREAM_DOWN &&
+		    u->ready && strcmp(u->model_boot, u->boot) != 0)
 			memcpy(ask_boot, u->boot, sizeof(ask_boot));
 		pthread_mutex_unlock(&u->lock);
 		if (!found)

@@ -70,7 +70,9 @@ upstream_state_now(const struct upstream *u, int64_t now)
 	if (u->client == NULL || u->event_ms == 0 ||
 	    now - u->event_ms > UPSTREAM_DOWN_MS)
 		return UPSTREAM_DOWN;
-	return u->ready ? UPSTREAM_READY : UPSTREAM_LOADING;
+	/* A chat names a model, so it is needed to answer one. */
+	return u->ready && u->model.id[0] != '\0' ? UPSTREAM_READY :
+	    UPSTREAM_LOADING;
 }
 
 void
@@ -149,8 +151,10 @@ on_status(struct upstream *u, json_t *obj)
 	}
 	u->event_ms = clock_ms();
 	upstream_adopt_boot(u, s.boot);
-	if (s.ready && !u->ready)
+	if (s.ready && !u->ready) {
 		upstream_wake_all(u);
+		pthread_cond_signal(&u->keep);	/* to ask for the model */
+	}
 	u->ready = s.ready;
 	u->running = s.running;
 	u->queued = s.queued;
