@@ -5,7 +5,7 @@
  *	offset	type	what
  *	0	u32	version: 1
  *	4	u32	flags: 1 ignore_merges, 2 NFC; others 0
- *	8	u32	n_vocab, up to 2^24: the highest id and one
+ *	8	u32	n_vocab, up to 2^21: the highest id and one
  *	12	u32	n_merges, up to 2^24
  *	16	u32	n_token_bytes, up to 2^29: the sum of the token lengths
  *	20	u32	n_patterns, 1 to 8

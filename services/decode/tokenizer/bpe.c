@@ -147,10 +147,12 @@ merge_is_sound(const struct tokenizer *t, const struct merge *m)
 int
 bpe_index(struct tokenizer *t, struct err *e)
 {
-	size_t n_words = table_size((size_t)t->n_vocab);
-	size_t n_pairs = table_size(t->n_merges);
+	size_t n_model = 0, n_words, n_pairs = table_size(t->n_merges);
 	int rc;
 
+	for (int32_t id = 0; id < t->n_vocab; id++)
+		n_model += (t->kind[id] & TOKEN_MODEL) != 0;
+	n_words = table_size(n_model);
 	memset(t->byte_id, -1, sizeof(t->byte_id));
 	t->words = malloc(n_words * sizeof(*t->words));
 	t->pairs = malloc(n_pairs * sizeof(*t->pairs));

@@ -9,7 +9,7 @@
  * checks it, wherever it came from, and makes the lower half.
  */
 enum {
-	TOKENIZER_VOCAB_MAX = 1 << 24,
+	TOKENIZER_VOCAB_MAX = 1 << 21,
 	TOKENIZER_MERGES_MAX = 1 << 24,
 	TOKENIZER_BYTES_MAX = 1 << 29,	/* all tokens together */
 	TOKENIZER_TOKEN_MAX = 65535,	/* bytes of one token */

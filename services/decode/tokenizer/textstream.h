@@ -21,7 +21,7 @@ struct textstream {
 	bool stopped;		/* a stop string was found: no more text comes */
 };
 
-/* stops [n_stops] must outlive ts; none of them is empty. */
+/* stops [n_stops] must outlive ts; each is UTF-8 and not empty. */
 void textstream_init(struct textstream *ts, const char *const *stops,
     size_t n_stops);
 void textstream_finish(struct textstream *ts);

@@ -49,7 +49,7 @@ static const struct {
 	    "tokenizer.json: two tokens have the id 255" },
 	{ { .vocab = "\"ab\": -1" }, ERR_BAD_FILE,
 	    "tokenizer.json: an id of the vocabulary is no id" },
-	{ { .vocab = "\"ab\": 16777216" }, ERR_BAD_FILE,
+	{ { .vocab = "\"ab\": 2097152" }, ERR_BAD_FILE,
 	    "tokenizer.json: an id of the vocabulary is no id" },
 	{ { .vocab = "\"a b\": 256" }, ERR_UNSUPPORTED, "tokenizer.json: token "
 	    "'a b' is not spelled in GPT-2's bytes" },
