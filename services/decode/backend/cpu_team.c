@@ -20,8 +20,8 @@
 
 #include "backend/cpu_team.h"
 
-/* About 30 µs of looking, then sleep. */
-enum { SPINS = 1000 };
+/* Some 20 µs of looking, then sleep. */
+enum { SPINS = 2000 };
 
 struct event {
 	_Alignas(64) atomic_uint count;

@@ -21,7 +21,7 @@ struct ref {
 	int32_t n_q, n_kv;	/* width of q; of k and of v */
 	float *keys, *values;	/* [layer, page, KV_PAGE, n_kv] */
 	float *h, *x, *q, *k, *v, *a, *g, *u;	/* [max_rows, their width] */
-	int8_t *xq;		/* [max_rows, widest] */
+	int8_t *xq;		/* [max_rows, widest, in whole blocks] */
 	double *x_scale;	/* [max_rows] */
 	int8_t *w;		/* one row of weights, -1, 0, +1 */
 	float *w_row;		/* one row of the head */
@@ -57,28 +57,51 @@ quantise(const float *x, int n, int8_t *q)
 	return 1.0 / (double)s;
 }
 
+/* Row o of w as -1, 0, +1, and zeros up to a whole block: layout T2. */
+static void
+unpack(const struct ternary *w, int o, int8_t *out)
+{
+	const uint8_t *codes = w->codes + (size_t)o * (size_t)w->stride;
+
+	for (int at = 0; at < w->stride; at += 64, codes += 64)
+		for (int i = 0; i < 4; i++, out += 64)
+			for (int j = 0; j < 64; j++)
+				out[j] = (int8_t)((codes[j] >> 2 * i & 3) - 1);
+}
+
+/* n is a multiple of 64. */
+static int32_t
+dot(const int8_t *a, const int8_t *b, int n)
+{
+	int32_t sum = 0;
+
+	for (int i = 0; i < n; i += 64)
+		for (int j = 0; j < 64; j++)
+			sum += a[i + j] * b[i + j];
+	return sum;
+}
+
 /* y[r] = (or +=) W x[r] for n_rows rows: the ternary linear layer. */
 static void
 linear(struct ref *s, const struct ternary *w, const float *x, int n_rows,
     float *y, bool add)
 {
-	size_t n_in = (size_t)w->n_in;
+	int n = 4 * w->stride;	/* n_in, rounded up to a block */
 
-	for (int r = 0; r < n_rows; r++)
-		s->x_scale[r] = quantise(x + (size_t)r * n_in, w->n_in,
-		    s->xq + (size_t)r * n_in);
+	for (int r = 0; r < n_rows; r++) {
+		int8_t *q = s->xq + (size_t)r * (size_t)n;
+
+		memset(q, 0, (size_t)n);
+		s->x_scale[r] = quantise(x + (size_t)r * (size_t)w->n_in,
+		    w->n_in, q);
+	}
 	for (int o = 0; o < w->n_out; o++) {
-		for (int i = 0; i < w->n_in; i++)
-			s->w[i] = (int8_t)ternary_weight(w, o, i);
+		unpack(w, o, s->w);
 		for (int r = 0; r < n_rows; r++) {
-			const int8_t *q = s->xq + (size_t)r * n_in;
 			float *to = y + (size_t)r * (size_t)w->n_out + o;
-			int32_t sum = 0;
-			double out;
+			double out = dot(s->w, s->xq + (size_t)r * (size_t)n, n) *
+			    (double)w->scales[o] * s->x_scale[r];
 
-			for (int i = 0; i < w->n_in; i++)
-				sum += s->w[i] * q[i];
-			out = sum * (double)w->scales[o] * s->x_scale[r];
 			*to = add ? (float)((double)*to + out) : (float)out;
 		}
 	}
@@ -294,6 +317,7 @@ backend_ref_open(const struct model *m, const struct backend_options *o,
 		.n_kv = f->n_kv_heads * f->head_dim };
 	wide = hidden > ffn ? hidden : ffn;
 	wide = wide > (size_t)s->n_q ? wide : (size_t)s->n_q;
+	wide = (wide + TERNARY_BLOCK - 1) / TERNARY_BLOCK * TERNARY_BLOCK;
 	kv = (size_t)f->n_layers * (size_t)o->n_pages * KV_PAGE * (size_t)s->n_kv;
 	s->keys = take(kv, fs, &lack);
 	s->values = take(kv, fs, &lack);
