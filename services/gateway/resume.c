@@ -125,8 +125,7 @@ resume_replay(struct upstream_request *q)
 	}
 	pthread_mutex_unlock(&q->u->lock);
 	json_decref(reply);
-	log_debug("replay id=%s from_seq=%s%s", q->id, r == 0 ? "ok" : "failed: ",
-	    r == 0 ? "" : e.text);
+	log_debug("replay id=%s: %s", q->id, r == 0 ? "ok" : e.text);
 }
 
 static bool

@@ -1,0 +1,210 @@
+/*
+ * The objects and events that clients parse, byte by byte where it matters.
+ */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "openai.h"
+
+static struct openai_answer a;
+static const struct openai_usage usage = {
+	.n_prompt = 11, .n_cached = 1, .n_generated = 4,
+	.prefill_ms = 20, .decode_ms = 8,
+};
+
+static void
+begin(bool chat)
+{
+	openai_answer_init(&a, chat, "m", "0123456789abcdef0123");
+	a.created = 1;
+	strcpy(a.id, "x");
+}
+
+/* v as one event, compared with what is wanted after the shared members. */
+static void
+check_event(json_t *v, const char *object, const char *rest)
+{
+	struct buf out = { 0 }, want = { 0 };
+
+	openai_event(&out, v);
+	buf_printf(&want, "data: {\"id\":\"x\",\"object\":\"%s\",\"created\":1,"
+	    "\"model\":\"m\",\"system_fingerprint\":\"fp_0123456789ab\","
+	    "\"choices\":%s}\n\n", object, rest);
+	ck_assert(!out.failed);
+	ck_assert_str_eq(out.data, want.data);
+	buf_free(&out);
+	buf_free(&want);
+}
+
+#define TIMINGS "\"timings\":{\"cache_n\":1,\"prompt_n\":10,\"prompt_ms\":20.0," \
+	"\"prompt_per_token_ms\":2.0,\"prompt_per_second\":500.0," \
+	"\"predicted_n\":4,\"predicted_ms\":8.0,\"predicted_per_token_ms\":2.0," \
+	"\"predicted_per_second\":500.0}"
+#define USAGE "\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":4," \
+	"\"total_tokens\":15,\"prompt_tokens_details\":{\"cached_tokens\":1}," \
+	"\"completion_tokens_details\":{\"reasoning_tokens\":0}}"
+
+START_TEST(a_chat_stream_has_the_chunks_of_openai)
+{
+	const char *o = "chat.completion.chunk";
+
+	begin(true);
+	check_event(openai_chunk_first(&a), o, "[{\"index\":0,\"delta\":{"
+	    "\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,"
+	    "\"finish_reason\":null}]");
+	check_event(openai_chunk_text(&a, "\xc3\xa9\"\n", NULL), o,
+	    "[{\"index\":0,\"delta\":{\"content\":\"\xc3\xa9\\\"\\n\"},"
+	    "\"logprobs\":null,\"finish_reason\":null}]");
+	check_event(openai_chunk_last(&a, "stop", &usage), o, "[{\"index\":0,"
+	    "\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}],"
+	    TIMINGS);
+}
+END_TEST
+
+START_TEST(usage_comes_last_and_is_null_before)
+{
+	const char *o = "chat.completion.chunk";
+
+	begin(true);
+	a.include_usage = true;
+	check_event(openai_chunk_text(&a, "a", NULL), o,
+	    "[{\"index\":0,\"delta\":{\"content\":\"a\"},\"logprobs\":null,"
+	    "\"finish_reason\":null}],\"usage\":null");
+	check_event(openai_chunk_last(&a, "length", &usage), o,
+	    "[{\"index\":0,\"delta\":{},\"logprobs\":null,"
+	    "\"finish_reason\":\"length\"}],\"usage\":null");
+	check_event(openai_chunk_usage(&a, &usage), o,
+	    "[]," USAGE "," TIMINGS);
+}
+END_TEST
+
+START_TEST(a_completion_stream_has_text)
+{
+	const char *o = "text_completion";
+
+	begin(false);
+	check_event(openai_chunk_text(&a, "a", NULL), o, "[{\"index\":0,"
+	    "\"text\":\"a\",\"logprobs\":null,\"finish_reason\":null}]");
+	check_event(openai_chunk_last(&a, "stop", &usage), o, "[{\"index\":0,"
+	    "\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"stop\"}],"
+	    TIMINGS);
+}
+END_TEST
+
+START_TEST(a_whole_answer_has_a_message_or_a_text)
+{
+	begin(true);
+	check_event(openai_whole(&a, "hi", 2, NULL, "stop", &usage),
+	    "chat.completion", "[{\"index\":0,\"message\":{\"role\":"
+	    "\"assistant\",\"content\":\"hi\",\"refusal\":null},"
+	    "\"logprobs\":null,\"finish_reason\":\"stop\"}]," USAGE ","
+	    TIMINGS);
+	begin(false);
+	check_event(openai_whole(&a, "hi", 2, NULL, "length", &usage),
+	    "text_completion", "[{\"text\":\"hi\",\"index\":0,"
+	    "\"logprobs\":null,\"finish_reason\":\"length\"}]," USAGE ","
+	    TIMINGS);
+}
+END_TEST
+
+/* "é" whole, its first byte alone, NUL, and nothing. */
+static json_t *
+some_logprobs(void)
+{
+	return json_pack("[{s:i, s:f, s:s, s:[{s:i, s:f, s:s}]},"
+	    "{s:i, s:f, s:s, s:[]}, {s:i, s:f, s:s, s:[]}]",
+	    "id", 1, "logprob", -0.5, "text_b64", "w6k=", "top",
+	    "id", 2, "logprob", -1.5, "text_b64", "IGE=",
+	    "id", 3, "logprob", -2.5, "text_b64", "ww==", "top",
+	    "id", 4, "logprob", 0.0, "text_b64", "", "top");
+}
+
+START_TEST(tokens_that_are_no_text_are_shown_by_their_bytes)
+{
+	json_t *l = some_logprobs();
+
+	begin(true);
+	a.logprobs = true;
+	check_event(openai_chunk_text(&a, "\xc3\xa9", l),
+	    "chat.completion.chunk",
+	    "[{\"index\":0,\"delta\":{\"content\":\"\xc3\xa9\"},"
+	    "\"logprobs\":{\"content\":["
+	    "{\"token\":\"\xc3\xa9\",\"logprob\":-0.5,\"bytes\":[195,169],"
+	    "\"top_logprobs\":[{\"token\":\" a\",\"logprob\":-1.5,"
+	    "\"bytes\":[32,97]}]},"
+	    "{\"token\":\"\xef\xbf\xbd\",\"logprob\":-2.5,\"bytes\":[195],"
+	    "\"top_logprobs\":[]},"
+	    "{\"token\":\"\",\"logprob\":0.0,\"bytes\":[],"
+	    "\"top_logprobs\":[]}],\"refusal\":null},"
+	    "\"finish_reason\":null}]");
+	json_decref(l);
+}
+END_TEST
+
+START_TEST(offsets_of_a_completion_go_on_from_chunk_to_chunk)
+{
+	json_t *l = some_logprobs(), *v, *offsets;
+
+	begin(false);
+	a.logprobs = true;
+	json_decref(openai_chunk_text(&a, "", l));
+	v = openai_chunk_text(&a, "", l);
+	offsets = json_object_get(json_object_get(json_array_get(
+	    json_object_get(v, "choices"), 0), "logprobs"), "text_offset");
+	ck_assert_int_eq(json_integer_value(json_array_get(offsets, 0)), 2);
+	ck_assert_int_eq(json_integer_value(json_array_get(offsets, 1)), 3);
+	json_decref(v);
+	json_decref(l);
+}
+END_TEST
+
+START_TEST(stats_without_numbers_are_zeros)
+{
+	struct openai_usage u;
+	json_t *stats = json_pack("{s:i, s:s}", "n_prompt", 3, "n_cached", "x");
+
+	openai_usage_read(stats, &u);
+	ck_assert_int_eq(u.n_prompt, 3);
+	ck_assert_int_eq(u.n_cached, 0);
+	ck_assert_int_eq(u.n_generated, 0);
+	begin(true);
+	json_decref(stats);
+	stats = openai_chunk_usage(&a, &u);	/* no division by zero */
+	ck_assert_ptr_nonnull(stats);
+	json_decref(stats);
+}
+END_TEST
+
+START_TEST(only_an_end_of_text_is_a_finish_reason)
+{
+	ck_assert_str_eq(openai_finish("stop"), "stop");
+	ck_assert_str_eq(openai_finish("length"), "length");
+	ck_assert_ptr_null(openai_finish("cancel"));
+	ck_assert_ptr_null(openai_finish("deadline"));
+	ck_assert_ptr_null(openai_finish("error"));
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("openai");
+	TCase *t = tcase_create("openai");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_add_test(t, a_chat_stream_has_the_chunks_of_openai);
+	tcase_add_test(t, usage_comes_last_and_is_null_before);
+	tcase_add_test(t, a_completion_stream_has_text);
+	tcase_add_test(t, a_whole_answer_has_a_message_or_a_text);
+	tcase_add_test(t, tokens_that_are_no_text_are_shown_by_their_bytes);
+	tcase_add_test(t, offsets_of_a_completion_go_on_from_chunk_to_chunk);
+	tcase_add_test(t, stats_without_numbers_are_zeros);
+	tcase_add_test(t, only_an_end_of_text_is_a_finish_reason);
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
