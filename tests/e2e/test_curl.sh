@@ -36,6 +36,7 @@ curl -sN "$gateway/v1/chat/completions" -d "$story" >"$scratch/cut" &
 curl_pid=$!
 wait_for 20 grep -q '"content":"[^"]' "$scratch/cut"
 kill -9 "$decode_pid"
+wait "$decode_pid" || true	# as a service manager does
 start_decode
 wait "$curl_pid"
 [ -s "$scratch/whole" ] || die "the story is empty"
