@@ -132,7 +132,7 @@ static const struct random_shape random_shapes[] = {
 enum { N_RANDOM_SHAPES = sizeof(random_shapes) / sizeof(random_shapes[0]) };
 
 /* Memory is the test's until it ends. */
-static void
+static inline void
 random_model(const struct random_shape *s, struct model *m)
 {
 	int n_q = s->n_heads * s->head_dim, n_kv = s->n_kv_heads * s->head_dim;

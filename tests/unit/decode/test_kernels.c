@@ -1,0 +1,511 @@
+/*
+ * Every kernel of every CPU variant against its definition in cpu_kernels.h,
+ * written here once more in the plainest way, on sizes with odd ends and on
+ * extreme values.  Sums of integers are compared exactly; floats with the error
+ * of their sums, a few units in the last place.  And the team.
+ */
+#include <check.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cpu_kernels.h"
+#include "backend/cpu_team.h"
+#include "random_model.h"
+
+enum { N_MAX = 7000, N_ROWS = 9, N_OUT = 13 };
+
+static const char *const isas[] = { "avx512", "avx2", "scalar" };
+enum { N_ISAS = sizeof(isas) / sizeof(isas[0]) };
+static const int sizes[] = { 1, 2, 15, 16, 17, 63, 64, 100, 255, 256, 257, 320,
+	1000, 2560, 6912 };
+enum { N_SIZES = sizeof(sizes) / sizeof(sizes[0]) };
+
+static struct cpu_kernels k;
+
+/* False if this machine lacks the variant. */
+static bool
+open_one(int i)
+{
+	struct err e;
+
+	if (cpu_kernels_open(isas[i], &k, &e) != 0) {
+		ck_assert_int_eq(e.code, ERR_NOT_FOUND);
+		ck_assert_str_ne(isas[i], "scalar");
+		return false;
+	}
+	ck_assert_str_eq(k.isa, isas[i]);
+	return true;
+}
+
+static struct cpu_rows
+new_rows(int n_rows, int n)
+{
+	int stride = (n + TERNARY_BLOCK - 1) / TERNARY_BLOCK * TERNARY_BLOCK;
+
+	return (struct cpu_rows){ .stride = stride,
+		.q = random_take((size_t)(n_rows * stride)),
+		.scale = random_take((size_t)n_rows * sizeof(float)),
+		.sum = random_take((size_t)n_rows * sizeof(int32_t)) };
+}
+
+static void
+free_rows(struct cpu_rows *x)
+{
+	free(x->q);
+	free(x->scale);
+	free(x->sum);
+}
+
+/* Noise, or for round 0 and 1 what would overflow 16 bits first. */
+static void
+fill_rows(struct cpu_rows *x, int n_rows, int n, int round)
+{
+	for (int r = 0; r < n_rows; r++) {
+		x->scale[r] = 0.01F + 0.001F * (float)r;
+		x->sum[r] = 0;
+		for (int i = 0; i < n; i++) {
+			int v = round == 0 ? -128 : round == 1 ? 127 :
+			    random_below(256) - 128;
+
+			x->q[r * x->stride + i] = (int8_t)v;
+			x->sum[r] += v;
+		}
+	}
+}
+
+static void
+free_ternary(struct ternary *w)
+{
+	free((void *)(uintptr_t)w->codes);
+	free((void *)(uintptr_t)w->scales);
+}
+
+static void
+check_ternary(int n, int round, bool add)
+{
+	static float y[N_ROWS * N_OUT];
+	struct cpu_rows x = new_rows(N_ROWS, n);
+	struct ternary w;
+
+	random_ternary(&w, N_OUT, n);
+	if (round < 2)		/* all +1; padding too, where x is 0 */
+		memset((void *)(uintptr_t)w.codes, 0xaa,
+		    (size_t)(N_OUT * w.stride));
+	fill_rows(&x, N_ROWS, n, round);
+	/* 9 rows: blocks of four and a rest of 1, 2 and 3; any first output. */
+	for (int n_rows = 1; n_rows <= N_ROWS; n_rows++)
+		for (int from = 0; from < N_OUT; from += 5) {
+			for (int i = 0; i < N_ROWS * N_OUT; i++)
+				y[i] = 0.5F;
+			k.ternary(&w, from, N_OUT, &x, n_rows, y, N_OUT, add);
+			for (int i = 0; i < N_ROWS * N_OUT; i++) {
+				int r = i / N_OUT, o = i % N_OUT;
+				int32_t sum = 0;
+				float want;
+
+				for (int j = 0; j < n; j++)
+					sum += ternary_weight(&w, o, j) *
+					    x.q[r * x.stride + j];
+				want = (float)sum * (w.scales[o] * x.scale[r]);
+				want = add ? 0.5F + want : want;
+				if (o < from || r >= n_rows)
+					want = 0.5F;	/* not to be touched */
+				ck_assert_msg(y[i] == want, "%s, %d inputs, %d "
+				    "rows: %g is not %g", k.isa, n, n_rows,
+				    (double)y[i], (double)want);
+			}
+		}
+	free_ternary(&w);
+	free_rows(&x);
+}
+
+START_TEST(ternary_products_are_exact)
+{
+	if (!open_one(_i))
+		return;
+	for (int s = 0; s < N_SIZES; s++)
+		for (int round = 0; round < 3; round++)
+			check_ternary(sizes[s], round, round == 2 && s % 2 == 0);
+}
+END_TEST
+
+static void
+check_quantise(float *x, const float *weight, int n, int round)
+{
+	static float tmp[N_MAX + 16];
+	struct cpu_rows out = new_rows(2, n);
+	double sum = 0, top = 1e-5;
+	int32_t total = 0;
+
+	memset(out.q, 99, (size_t)(2 * out.stride));
+	for (int i = 0; i < n; i++)
+		sum += (double)x[i] * (double)x[i];
+	k.quantise(x, weight, n, 1e-5F, tmp, &out, 1);
+	for (int i = 0; i < n; i++) {
+		double y = (double)x[i];
+
+		if (weight != NULL)
+			y = y / sqrt(sum / n + 1e-5) * (double)weight[i];
+		ck_assert_msg(fabs((double)tmp[i] - y) <= 2e-6 * fabs(y),
+		    "%s, %d: %g is not %g", k.isa, n, (double)tmp[i], y);
+		top = fmax(top, fabs((double)tmp[i]));
+	}
+	ck_assert_double_eq_tol((double)out.scale[1], top / 127, top * 1e-8);
+	for (int i = 0; i < n; i++) {
+		/* Exactly: of what was normalised, in float, half to even. */
+		float v = rintf(tmp[i] * (127.0F / (float)top));
+		int q = out.q[out.stride + i];
+
+		ck_assert_msg(q == (int)v, "%s, %d, round %d: %d is not %g",
+		    k.isa, n, round, q, (double)v);
+		total += q;
+	}
+	ck_assert_int_eq(out.sum[1], total);
+	for (int i = n; i < out.stride; i++)
+		ck_assert_int_eq(out.q[out.stride + i], 0);
+	ck_assert_int_eq(out.q[0], 99);		/* the row before */
+	free_rows(&out);
+}
+
+START_TEST(rows_are_normalised_and_quantised_by_the_formula)
+{
+	if (!open_one(_i))
+		return;
+	for (int s = 0; s < N_SIZES; s++) {
+		float *x = random_floats(sizes[s], 0, 3);
+		float *weight = random_floats(sizes[s], 1, 0.5F);
+
+		check_quantise(x, NULL, sizes[s], 0);
+		check_quantise(x, weight, sizes[s], 1);
+		for (int i = 0; i < sizes[s]; i++)
+			x[i] = (float)(i % 255 - 127) * 0.5F;	/* halves */
+		x[0] = 127;
+		check_quantise(x, NULL, sizes[s], 2);
+		for (int i = 0; i < sizes[s]; i++)
+			x[i] *= 1e9F;		/* relu2 reaches that */
+		check_quantise(x, weight, sizes[s], 3);
+		memset(x, 0, (size_t)sizes[s] * sizeof(*x));
+		check_quantise(x, weight, sizes[s], 4);
+		free(x);
+		free(weight);
+	}
+}
+END_TEST
+
+START_TEST(the_gate_is_relu_squared_or_silu)
+{
+	float g[300], u[300], was[300];
+
+	if (!open_one(_i))
+		return;
+	for (int n = 1; n < 300; n += 13)
+		for (int act = 0; act < 2; act++) {
+			for (int i = 0; i < 300; i++) {
+				g[i] = was[i] = i == 0 ? -200 : i == 1 ? 200 :
+				    10 * random_float();
+				u[i] = random_float();
+			}
+			k.gate(g, u, n, act == 0 ? MODEL_RELU2 : MODEL_SILU);
+			for (int i = 0; i < n; i++) {
+				double v = (double)was[i], want;
+
+				want = act == 0 ? v > 0 ? v * v : 0 :
+				    v / (1 + exp(-v));
+				want *= (double)u[i];
+				ck_assert_double_eq_tol((double)g[i], want,
+				    1e-6 * fabs(want) + 1e-30);
+			}
+			ck_assert(g[n] == was[n]);
+		}
+}
+END_TEST
+
+START_TEST(rope_turns_split_or_interleaved_pairs)
+{
+	static const int dims[] = { 2, 34, 64, 100, 128, 256 };
+	float x[3 * 256 + 1], was[3 * 256], cs[128], sn[128];
+
+	if (!open_one(_i))
+		return;
+	for (int c = 0; c < 12; c++) {
+		int dim = dims[c / 2], half = dim / 2;
+		bool inter = c % 2;
+
+		for (int i = 0; i < 3 * 256; i++)
+			x[i] = was[i] = random_float();
+		x[3 * dim] = 77;
+		for (int i = 0; i < half; i++) {
+			cs[i] = cosf((float)i);
+			sn[i] = sinf((float)i);
+		}
+		k.rope(x, cs, sn, 3, dim, inter);
+		for (int i = 0; i < 3 * half; i++) {
+			int h = i / half * dim, j = i % half;
+			int a = h + (inter ? 2 * j : j);
+			int b = h + (inter ? 2 * j + 1 : half + j);
+
+			ck_assert_float_eq_tol(x[a],
+			    was[a] * cs[j] - was[b] * sn[j], 1e-6F);
+			ck_assert_float_eq_tol(x[b],
+			    was[b] * cs[j] + was[a] * sn[j], 1e-6F);
+		}
+		ck_assert(x[3 * dim] == 77);
+	}
+}
+END_TEST
+
+enum { N_POS = 200, N_PAGES = 7 };
+
+/* Softmax attention of one query over keys and values [N_POS, dim], in double. */
+static void
+plain_attention(const float *q, const float *keys, const float *values, int dim,
+    int pos, double *out)
+{
+	double scores[N_POS], max = -INFINITY, sum = 0;
+
+	for (int p = 0; p <= pos; p++) {
+		scores[p] = 0;
+		for (int d = 0; d < dim; d++)
+			scores[p] += (double)q[d] * (double)keys[p * dim + d];
+		scores[p] /= sqrt(dim);
+		max = fmax(max, scores[p]);
+	}
+	for (int p = 0; p <= pos; p++)
+		sum += scores[p] = exp(scores[p] - max);
+	for (int d = 0; d < dim; d++) {
+		out[d] = 0;
+		for (int p = 0; p <= pos; p++)
+			out[d] += scores[p] / sum * (double)values[p * dim + d];
+	}
+}
+
+static void
+check_attention(int dim, int pos)
+{
+	static const int32_t pages[N_PAGES] = { 3, 0, 6, 1, 5, 2, 4 };
+	int v_stride = (dim + CPU_LANES - 1) / CPU_LANES * CPU_LANES;
+	size_t page = (size_t)(KV_PAGE * (dim + v_stride));
+	struct cpu_cache c = { .head_dim = dim, .v_stride = v_stride,
+		.page_stride = page + 64,
+		.base = random_take((page + 64) * N_PAGES * 2) };
+	float *keys = random_floats(N_POS * dim, 0, 1);
+	float *values = random_floats(N_POS * dim, 0, 1);
+	float *q = random_floats(CPU_QUERIES_MAX * dim, 0, 2);
+	float *acc = random_take((size_t)(CPU_QUERIES_MAX * v_stride) * 4);
+	struct cpu_query queries[CPU_QUERIES_MAX];
+	double want[256];
+
+	/* What is not stored is NaN: it must not be looked at. */
+	memset(c.base, 0xff, (page + 64) * N_PAGES * 2);
+	for (int p = 0; p <= pos; p++)
+		k.store(&c, pages[p / KV_PAGE], p % KV_PAGE, keys + p * dim,
+		    values + p * dim);
+	for (int n = 1; n <= k.n_queries; n++) {
+		memset(acc, 0, (size_t)(CPU_QUERIES_MAX * v_stride) * 4);
+		for (int i = 0; i < n; i++)
+			queries[i] = (struct cpu_query){ .q = q + i * dim,
+				.acc = acc + i * v_stride, .max = -INFINITY,
+				.pos = pos - n + 1 + i < 0 ? 0 :
+				    pos - n + 1 + i };
+		k.attend(&c, pages, queries, n, 0, pos / CPU_TILE + 1);
+		for (int i = 0; i < n; i++) {
+			plain_attention(queries[i].q, keys, values, dim,
+			    queries[i].pos, want);
+			/* Keys and values have 11 bits: 2^-11 of |v| <= 8. */
+			for (int d = 0; d < dim; d++)
+				ck_assert_msg(fabs((double)(queries[i].acc[d] /
+				    queries[i].sum) - want[d]) < 0.02,
+				    "%s, dim %d, pos %d, query %d of %d", k.isa,
+				    dim, pos, i, n);
+		}
+	}
+	free(c.base);
+	free(keys);
+	free(values);
+	free(q);
+	free(acc);
+}
+
+START_TEST(attention_is_softmax_of_what_is_stored)
+{
+	static const int dims[] = { 2, 40, 64, 100, 128, 256 };
+	static const int positions[] = { 0, 1, 31, 32, 63, 64, 65, 130, 199 };
+
+	if (!open_one(_i))
+		return;
+	for (int d = 0; d < 6; d++)
+		for (int p = 0; p < 9; p++)
+			check_attention(dims[d], positions[p]);
+}
+END_TEST
+
+START_TEST(values_beyond_f16_are_cut_and_not_infinite)
+{
+	uint16_t page[KV_PAGE * (16 + 16)] = { 0 };
+	struct cpu_cache c = { .base = page, .page_stride = 1,
+		.head_dim = 16, .v_stride = 16 };
+	float key[16] = { 1e9F, -1e9F, 65504, 1e-8F, 6e-8F, 1, -0.0F, 2049, 2051,
+		0.1F };
+	/* largest, -largest, largest, 0, smallest, 1, -0, ties to even twice */
+	static const uint16_t want[] = { 0x7bff, 0xfbff, 0x7bff, 0, 1, 0x3c00,
+		0x8000, 0x6800, 0x6802, 0x2e66 };
+
+	if (!open_one(_i))
+		return;
+	k.store(&c, 0, 3, key, key);
+	for (int i = 0; i < 10; i++) {
+		ck_assert_int_eq(page[i * KV_PAGE + 3], want[i]);
+		ck_assert_int_eq(page[16 * KV_PAGE + 3 * 16 + i], want[i]);
+	}
+}
+END_TEST
+
+static void
+check_head(enum dense_type type, int n)
+{
+	int f = (n + 15) / 16 * 16, q = (f + 63) / 64 * 64;
+	struct cpu_hidden x = { .f_stride = f, .q_stride = q,
+		.f = random_take((size_t)(3 * f) * 4),
+		.q = random_take((size_t)(3 * q) * 2),
+		.scale = random_take(3 * 4), .sum = random_take(3 * 8) };
+	float *in = random_floats(3 * n, 0, 5), *ones = random_floats(n, 1, 0);
+	float *row = random_take((size_t)n * 4), y[3 * N_OUT];
+	struct dense w;
+
+	random_dense(&w, type, N_OUT, n);
+	for (int r = 0; r < 3; r++)
+		k.norm(in + r * n, ones, n, 1e-5F, &x, r);
+	for (int i = 0; i < 3 * N_OUT; i++)
+		y[i] = 77;
+	k.head(&w, 2, N_OUT, &x, 3, y, N_OUT);
+	for (int i = 0; i < 3 * N_OUT; i++) {
+		double want = 0, size = 0;
+
+		if (i % N_OUT < 2) {
+			ck_assert(y[i] == 77);
+			continue;
+		}
+		dense_row(&w, i % N_OUT, row);
+		for (int j = 0; j < n; j++) {
+			double p = (double)row[j] *
+			    (double)x.f[i / N_OUT * f + j];
+
+			want += p;
+			size += fabs(p);
+		}
+		/* 16 bits of the hidden state: half a step of 2^-15. */
+		ck_assert_msg(fabs((double)y[i] - want) < 1e-6 + size * 1e-4,
+		    "%s, type %d, %d: %g is not %g", k.isa, (int)type, n,
+		    (double)y[i], want);
+	}
+	free(x.f);
+	free(x.q);
+	free(x.scale);
+	free(x.sum);
+	free(in);
+	free(ones);
+	free(row);
+	free((void *)(uintptr_t)w.data);
+	free((void *)(uintptr_t)w.scales);
+}
+
+START_TEST(the_head_multiplies_what_was_normalised)
+{
+	if (!open_one(_i))
+		return;
+	for (int s = 0; s < N_SIZES; s++)
+		for (int type = DENSE_BF16; type <= DENSE_F32; type++)
+			check_head((enum dense_type)type, sizes[s]);
+}
+END_TEST
+
+enum { N_BARRIERS = 200 };
+static atomic_int arrived[N_BARRIERS], wrong;
+
+static void
+team_job(struct cpu_team *t, int number, void *arg)
+{
+	(void)number;
+	ck_assert_ptr_eq(arg, &wrong);
+	for (int i = 0; i < N_BARRIERS; i++) {
+		atomic_fetch_add(&arrived[i], 1);
+		cpu_team_barrier(t);
+		if (atomic_load(&arrived[i]) % cpu_team_size(t) != 0)
+			atomic_store(&wrong, 1);
+		cpu_team_barrier(t);
+	}
+}
+
+START_TEST(a_team_meets_at_every_barrier)
+{
+	static const int sizes_of[] = { 1, 2, 3, 8, 0 };
+	struct cpu_team *t;
+	struct err e;
+
+	for (int i = 0; i < 5; i++) {
+		ck_assert_int_eq(cpu_team_create(sizes_of[i], &t, &e), 0);
+		ck_assert_int_gt(cpu_team_size(t), 0);
+		for (int j = 0; j < N_BARRIERS; j++)
+			atomic_store(&arrived[j], 0);
+		for (int run = 0; run < 3; run++)
+			cpu_team_run(t, team_job, &wrong);
+		ck_assert_int_eq(atomic_load(&wrong), 0);
+		ck_assert_int_eq(atomic_load(&arrived[N_BARRIERS - 1]),
+		    3 * cpu_team_size(t));
+		cpu_team_destroy(t);
+	}
+	cpu_team_destroy(NULL);
+}
+END_TEST
+
+START_TEST(shares_cover_everything_once)
+{
+	struct cpu_team *t;
+	struct err e;
+
+	ck_assert_int_eq(cpu_team_create(5, &t, &e), 0);
+	for (int n = 0; n < 200; n += 3)
+		for (int step = 1; step <= 16; step *= 4) {
+			int at = 0, from, to;
+
+			for (int i = 0; i < 5; i++) {
+				cpu_team_share(t, i, n, step, &from, &to);
+				ck_assert_int_eq(from, at);
+				ck_assert_int_ge(to, from);
+				ck_assert(to == n || to % step == 0);
+				at = to;
+			}
+			ck_assert_int_eq(at, n);
+		}
+	cpu_team_destroy(t);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("kernels");
+	TCase *t = tcase_create("kernels");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_set_timeout(t, 120);
+	tcase_add_loop_test(t, ternary_products_are_exact, 0, N_ISAS);
+	tcase_add_loop_test(t, rows_are_normalised_and_quantised_by_the_formula,
+	    0, N_ISAS);
+	tcase_add_loop_test(t, the_gate_is_relu_squared_or_silu, 0, N_ISAS);
+	tcase_add_loop_test(t, rope_turns_split_or_interleaved_pairs, 0, N_ISAS);
+	tcase_add_loop_test(t, attention_is_softmax_of_what_is_stored, 0, N_ISAS);
+	tcase_add_loop_test(t, values_beyond_f16_are_cut_and_not_infinite, 0,
+	    N_ISAS);
+	tcase_add_loop_test(t, the_head_multiplies_what_was_normalised, 0, N_ISAS);
+	tcase_add_test(t, a_team_meets_at_every_barrier);
+	tcase_add_test(t, shares_cover_everything_once);
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
