@@ -21,7 +21,7 @@
  * whose two addresses are those of the connection, and stays open as long as
  * the handler runs, so it is sought once per request that needs it.
  */
-enum { PIECE_MAX = 64 << 10, LINGER_MS = 2000 };
+enum { PIECE_MAX = 64 << 10, LINGER_MS = 2000, FITS_MAX = 8 << 10 };
 
 static bool
 has_addresses(int fd, const struct mg_request_info *info)
@@ -176,15 +176,20 @@ web_conn_write(struct web_request *rq, const void *data, size_t n)
 {
 	const char *p = data;
 	size_t piece;
+	bool fits;
 
 	for (; n > 0 && !rq->broken; n -= piece, p += piece) {
 		piece = n < PIECE_MAX ? n : PIECE_MAX;
-		arm(rq, SHUT_RDWR, clock_ms() + rq->web->write_ms);
+		/* The kernel takes a small answer at once: save the search. */
+		fits = !rq->fd_sought && rq->bytes_out + piece <= FITS_MAX;
+		if (!fits)
+			arm(rq, SHUT_RDWR, clock_ms() + rq->web->write_ms);
 		if (mg_write(rq->conn, p, piece) != (int)piece)
 			rq->broken = true;
 		else
 			rq->bytes_out += piece;
-		disarm(rq);
+		if (!fits)
+			disarm(rq);
 	}
 	return !rq->broken;
 }

@@ -36,8 +36,8 @@ static const char preflight_headers[] =
     "x-stainless-poll-helper, x-stainless-retry-count, "
     "x-stainless-runtime, x-stainless-runtime-version, "
     "x-stainless-timeout, openai-organization, openai-project, openai-beta, "
-    "mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, "
-    "last-event-id, traceparent, tracestate";
+    "idempotency-key, mcp-protocol-version, mcp-session-id, mcp-method, "
+    "mcp-name, last-event-id, traceparent, tracestate";
 
 /*
  * CivetWeb ends the words of a request with NULs where they stand, so what it

@@ -352,11 +352,13 @@ START_TEST(its_threads_leave_signals_alone)
 	int n = 0;
 
 	while ((d = readdir(dir)) != NULL)
-		if (d->d_name[0] != '.' && atoi(d->d_name) != getpid())
-			n += blocks_sigterm(d->d_name);
+		if (d->d_name[0] != '.' && atoi(d->d_name) != getpid()) {
+			ck_assert(blocks_sigterm(d->d_name));
+			n++;
+		}
 	closedir(dir);
 	/* 8 and CivetWeb's master, and the one that keeps deadlines. */
-	ck_assert_int_eq(n, 10);
+	ck_assert_int_ge(n, 10);
 	sigaction(SIGCHLD, NULL, &sa);
 	ck_assert(sa.sa_handler == SIG_DFL);
 }
