@@ -78,15 +78,17 @@ options_depths(const struct decode_options *o, struct bench_options *b,
 	json_array_foreach(o->bench, i, v) {
 		const char *text = json_string_value(v);
 		long depth = (long)json_integer_value(v);
-		char *end = NULL;
+		char *end = "";
 
 		if (text != NULL)
 			depth = strtol(text, &end, 10);
-		if (depth < 1 || depth > MODEL_CTX_MAX ||
-		    (end != NULL && *end != '\0'))
+		if (text != NULL && (*end != '\0' || end == text))
 			return err_set(e, ERR_RANGE,
-			    "--bench: '%.32s' is not a number of tokens from "
-			    "1 to %d", text != NULL ? text : "", MODEL_CTX_MAX);
+			    "--bench: '%.32s' is not a number", text);
+		if (depth < 1 || depth > MODEL_CTX_MAX)
+			return err_set(e, ERR_RANGE,
+			    "--bench: %ld is not from 1 to %d tokens", depth,
+			    MODEL_CTX_MAX);
 		b->depths[b->n_depths++] = (int32_t)depth;
 	}
 	return 0;

@@ -16,34 +16,34 @@
 	F(STR, runtime_dir, 0, 80, "\"\"", "bytes",                           \
 	    "where the sockets are; empty: $RUNTIME_DIRECTORY or /run/1bit-halo") \
 	F(INT, context, 0, 1 << 20, "0", "tokens",                            \
-	    "of one request (with --ppl: of one window); 0: the model's")     \
-	F(INT, slots, 1, 256, "32", "requests", "that run at once")           \
-	F(INT, queue, 0, 512, "256", "requests", "that wait for a slot")      \
+	    "context of one request (--ppl: of a window); 0: the model's")     \
+	F(INT, slots, 1, 256, "32", "requests", "requests that run at once")           \
+	F(INT, queue, 0, 512, "256", "requests", "requests that wait for a slot")      \
 	F(INT, kv_tokens, 0, 1 << 24, "0", "tokens",                          \
-	    "of KV cache in all; 0: what 512 MiB hold, at least 4 contexts")  \
+	    "KV cache in all; 0: what 512 MiB hold, at least 4 contexts")  \
 	F(INT, step_rows, 0, 512, "0", "tokens",                              \
-	    "computed in one step at most; 0: 128, or the slots if more")     \
-	F(STR, backend, 1, 16, "\"auto\"", "bytes", "auto, gpu, cpu or ref")  \
+	    "rows of one step at most; 0: 128, or the slots if more")     \
+	F(STR, backend, 1, 16, "\"auto\"", "bytes", "one of auto, gpu, cpu, ref")  \
 	F(INT, threads, 0, 256, "0", "threads",                               \
-	    "of the cpu backend; 0: one per core it may use")                 \
+	    "threads of the cpu backend; 0: one per core it may use")                 \
 	F(STR, isa, 1, 16, "\"auto\"", "bytes",                               \
-	    "of the cpu backend: auto, avx512, avx2 or scalar")               \
-	F(STR, attn, 1, 32, "\"auto\"", "bytes", "auto or split-kv-fd")       \
+	    "instructions of the cpu backend: auto, avx512, avx2, scalar")               \
+	F(STR, attn, 1, 32, "\"auto\"", "bytes", "attention: auto or split-kv-fd")       \
 	F(STR, rope_mode, 1, 32, "\"auto\"", "bytes",                         \
-	    "auto (what the file says), hf-split-half or interleaved")        \
+	    "rotary pairs: auto (as the file says), hf-split-half, interleaved")        \
 	F(STR, chat_template, 1, 32, "\"auto\"", "bytes",                     \
-	    "auto (what the file has), bitnet or plain")                      \
+	    "one of auto (what the file has), bitnet, plain")                      \
 	F(BOOL, mlock, 0, 0, "true", "", "keep the weights in memory")        \
 	F(INT, drain_ms, 0, 600000, "5000", "ms",                             \
-	    "that requests in flight get to end after SIGTERM")               \
+	    "time that requests in flight get to end after SIGTERM")               \
 	F(JSON, bench, 0, 16, "[]", "tokens",                                 \
 	    "measure speed at this depth and exit; may be repeated")          \
 	F(STR, ppl, 0, 4096, "\"\"", "bytes",                                 \
 	    "measure the perplexity of this text and exit")                   \
 	F(INT, ppl_windows, 0, 1 << 20, "0", "windows",                       \
-	    "of --ppl at most; 0: all")                                       \
+	    "windows of --ppl at most; 0: all")                                       \
 	F(BOOL, json, 0, 0, "false", "", "print --bench and --ppl as JSON")   \
-	F(STR, log_format, 1, 8, "\"text\"", "bytes", "text or json")         \
+	F(STR, log_format, 1, 8, "\"text\"", "bytes", "text or json lines on stderr")         \
 	F(BOOL, verbose, 0, 0, "false", "", "log more")
 
 FIELD_STRUCT(decode_options, DECODE_OPTIONS);
