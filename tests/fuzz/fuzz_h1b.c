@@ -1,0 +1,83 @@
+/*
+ * Any bytes as a .h1b.  Checksums would keep the fuzzer at the door, so they
+ * are made right first, as someone would who wants to deceive; and what is
+ * accepted is read to its last weight.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/crc32c.h"
+#include "model/h1b.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static void
+seal(uint8_t *bytes, size_t n)
+{
+	struct h1b_header *h = (struct h1b_header *)bytes;
+	struct h1b_entry *en = (struct h1b_entry *)(h + 1);
+	size_t room = (n - sizeof(*h)) / sizeof(*en);
+
+	for (uint32_t i = 0; i < h->n_sections && i < room; i++)
+		if (en[i].offset <= n && en[i].size <= n - en[i].offset)
+			en[i].crc = crc32c(0, bytes + en[i].offset, en[i].size);
+	if (h->n_sections <= room)
+		h->directory_crc = crc32c(0, en, h->n_sections * sizeof(*en));
+	h->file_size = n;
+	h->header_crc = 0;
+	h->header_crc = crc32c(0, h, sizeof(*h));
+}
+
+static void
+read_matrix(const struct ternary *w)
+{
+	for (int32_t o = 0; o < w->n_out; o++)
+		for (int32_t i = 0; i < w->n_in; i++)
+			if (ternary_weight(w, o, i) > 1 || w->scales[o] < 0)
+				abort();
+}
+
+static void
+read_dense(const struct dense *d)
+{
+	float *row = calloc((size_t)d->n_in, sizeof(*row));
+
+	for (int32_t o = 0; row != NULL && o < d->n_out; o++)
+		dense_row(d, o, row);
+	free(row);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	/* The first byte says whether to seal. */
+	uint8_t *bytes = aligned_alloc(64, (n + 64) / 64 * 64);
+	struct model m;
+
+	if (bytes == NULL || n == 0) {
+		free(bytes);
+		return 0;
+	}
+	n--;
+	memcpy(bytes, data + 1, n);
+	if (data[0] % 4 != 0 && n >= sizeof(struct h1b_header))
+		seal(bytes, n);
+	if (model_parse(bytes, n, "fuzz", &m, NULL) == 0) {
+		for (int32_t k = 0; k < m.config.n_layers; k++) {
+			const struct model_layer *l = &m.layers[k];
+
+			read_matrix(&l->q);
+			read_matrix(&l->k);
+			read_matrix(&l->v);
+			read_matrix(&l->o);
+			read_matrix(&l->gate);
+			read_matrix(&l->up);
+			read_matrix(&l->down);
+		}
+		read_dense(&m.embed);
+		read_dense(&m.head);
+		model_close(&m);
+	}
+	free(bytes);
+	return 0;
+}
