@@ -35,7 +35,7 @@ LIMITS
 [ "$(id -u)" -eq 0 ] || { echo "the units are valid; running them needs root"; exit 77; }
 mkdir "$t/out"
 rc=0
-tools/systemd-sandbox/systemd-sandbox.sh -q -t 90 -u "$units" -p "$root" \
+tools/systemd-sandbox/systemd-sandbox.sh -q -t 180 -u "$units" -p "$root" \
     -s tests/e2e/units_probe.sh -o "$t/out" 2> "$t/sandbox.log" || rc=$?
 if [ ! -e "$t/out/status" ] && [ "$rc" -ge 64 ] && [ ! -s "$t/out/probe.out" ]; then
 	echo "the units are valid; no private systemd here: $(tail -n 1 "$t/sandbox.log")"
