@@ -160,6 +160,24 @@ START_TEST(shows_what_is_final_and_no_more)
 }
 END_TEST
 
+START_TEST(a_complete_stop_string_does_not_wait_for_a_longer_one)
+{
+	static const char *const both[][2] = { { "ab", "abc" }, { "abc", "ab" } };
+
+	for (int i = 0; i < 2; i++) {
+		struct textstream ts;
+		struct buf got = { 0 };
+
+		textstream_init(&ts, both[i], 2);
+		textstream_push(&ts, "xab", 3, &got);
+		ck_assert(ts.stopped);
+		ck_assert_str_eq(got.data, "x");
+		textstream_finish(&ts);
+		buf_free(&got);
+	}
+}
+END_TEST
+
 START_TEST(a_long_stop_string_and_long_text_hold_little_back)
 {
 	static char stop[1001], text[100000];
@@ -196,6 +214,8 @@ main(void)
 	tcase_add_test(t, the_cuts_do_not_matter);
 	tcase_add_loop_test(t, shows_what_is_final_and_no_more, 0,
 	    (int)(sizeof(steps) / sizeof(*steps)));
+	tcase_add_test(t,
+	    a_complete_stop_string_does_not_wait_for_a_longer_one);
 	tcase_add_test(t, a_long_stop_string_and_long_text_hold_little_back);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
