@@ -13,6 +13,7 @@ stack_pids=
 stack_stop() {
 	status=$?
 	trap - EXIT
+	set +e
 	for pid in $stack_pids; do
 		kill "$pid" 2>/dev/null
 		wait "$pid" 2>/dev/null
