@@ -117,7 +117,6 @@ int
 web_start(struct web **out, const struct web_config *c, struct err *e)
 {
 	struct web *w = calloc(1, sizeof(*w));
-	struct sigaction child;
 	sigset_t all, before;
 	int r;
 
@@ -133,15 +132,12 @@ web_start(struct web **out, const struct web_config *c, struct err *e)
 		free(w);
 		return r;
 	}
-	/* Signals are the main thread's; and mg_start ignores SIGCHLD, without
-	 * which nobody could wait for a child. */
+	/* Signals are the main thread's: the threads inherit this mask. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	sigaction(SIGCHLD, NULL, &child);
 	r = web_keeper_start(w, e);
 	if (r == 0 && (r = start_civetweb(w, e)) != 0)
 		web_keeper_stop(w);
-	sigaction(SIGCHLD, &child, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r != 0) {
 		free(w);

@@ -82,7 +82,9 @@ int web_start(struct web **w, const struct web_config *c, struct err *e);
 
 /*
  * New requests are answered 503 draining; wait up to timeout_ms for those in
- * flight, then end.  Returns the number that was cut.
+ * flight, then end.  Returns the number that was cut: for them
+ * web_stream_write fails and web_client_gone is true, and they must return.
+ * *w is freed.
  */
 int web_stop(struct web *w, int timeout_ms);
 bool web_draining(const struct web *w);
@@ -108,10 +110,17 @@ const char *web_remote(const struct web_request *rq);	/* "127.0.0.1" */
  */
 int web_body(struct web_request *rq, const char **data, size_t *n);
 
-/* The body as JSON through json_guarded; *v is a new reference.  The same. */
+/*
+ * The body as JSON through json_guarded; *v is a new reference.  The same.
+ * Content-Type must be JSON; if it is absent or a form, which is what curl -d
+ * says of everything, the body decides.
+ */
 int web_body_json(struct web_request *rq, json_t **v);
 
-/* A header for the answer; before web_reply* or web_stream_begin. */
+/*
+ * A header for the answer; before web_reply* or web_stream_begin.  A value with
+ * anything but visible ASCII and blanks is left out.
+ */
 void web_set_header(struct web_request *rq, const char *name,
     const char *value);
 
@@ -140,7 +149,10 @@ void web_stream_begin(struct web_request *rq, int status,
 bool web_stream_write(struct web_request *rq, const void *data, size_t n);
 void web_stream_end(struct web_request *rq, bool complete);
 
-/* Has the client closed its side?  Without writing; cheap. */
+/*
+ * Has the client closed its side (a half-close counts), or is the server about
+ * to end?  Without writing; one poll(2).
+ */
 bool web_client_gone(struct web_request *rq);
 
 #endif

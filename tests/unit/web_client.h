@@ -5,9 +5,11 @@
 #include <check.h>
 #include <dirent.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -39,8 +41,8 @@ client_connect(int port)
 	return fd;
 }
 
-/* What the server no longer wants is not an error. */
-static inline void
+/* Did the server take it all?  It need not. */
+static inline bool
 client_send(int fd, const void *bytes, size_t n)
 {
 	const char *p = bytes;
@@ -50,6 +52,7 @@ client_send(int fd, const void *bytes, size_t n)
 		p += k;
 		n -= (size_t)k;
 	}
+	return n == 0;
 }
 
 /* Read to the end of the connection and close it. */
