@@ -85,6 +85,17 @@ print_sections(const struct model *m)
 		    en[i].offset, en[i].size, en[i].crc);
 }
 
+/* A text of the file, with nothing in it that a terminal would obey. */
+static void
+print_text(const char *label, const char *text, size_t n)
+{
+	printf("%s", label);
+	for (size_t i = 0; i < n; i++)
+		putchar((unsigned char)text[i] < ' ' && text[i] != '\n' &&
+		    text[i] != '\t' ? '?' : text[i]);
+	putchar('\n');
+}
+
 static void
 print_info(const struct model *m)
 {
@@ -94,7 +105,7 @@ print_info(const struct model *m)
 	pkg_size((double)m->map_size, size);
 	printf("name          %s\n", m->title);
 	printf("architecture  %s\n", m->architecture);
-	printf("source        %.*s\n", (int)m->n_source, m->source);
+	print_text("source        ", m->source, m->n_source);
 	printf("fingerprint   %s\n", m->fingerprint);
 	printf("size          %zu bytes (%s), .h1b version %d\n", m->map_size,
 	    size, H1B_VERSION);
@@ -116,8 +127,7 @@ print_info(const struct model *m)
 	for (int32_t i = 0; i < c->n_eos; i++)
 		printf(" %d", c->eos[i]);
 	printf("\ntokenizer     %zu bytes\n", m->n_tokenizer);
-	printf("chat template %.*s\n", (int)m->n_chat_template,
-	    m->chat_template);
+	print_text("chat template ", m->chat_template, m->n_chat_template);
 }
 
 int
