@@ -39,6 +39,8 @@ struct model_config {
 	enum model_act act;	/* of the gate */
 	bool rope_interleaved;	/* pairs (2i, 2i+1) and not (i, i + head_dim/2) */
 	bool sub_norms;		/* BitNet's attn_sub_norm and ffn_sub_norm */
+	bool qk_norm;		/* Qwen3's RMSNorm of each head of q and k */
+	bool act_float;		/* trained without 8-bit activations: see ref.c */
 	bool tied;		/* the head is the embedding */
 	int32_t bos;		/* -1: none */
 	int32_t eos[MODEL_EOS_MAX];	/* any of these ends a generation */
@@ -46,7 +48,8 @@ struct model_config {
 };
 
 /*
- * A ternary matrix [n_out, n_in], y = scale * (W x), W in {-1, 0, +1}.
+ * A ternary matrix [n_out, n_in], W in {-1, 0, +1}:
+ * y[o] = sum over groups g of scales[o, g] * (W x over the columns of g).
  *
  * Layout T2: codes w + 1 in two bits (3 is refused), row after row.  A row is
  * blocks of 256 weights in 64 bytes: bits 2i..2i+1 of byte j of a block hold
@@ -57,23 +60,29 @@ struct model_config {
  */
 struct ternary {
 	const uint8_t *codes;	/* [n_out, stride], 64-byte aligned; borrowed */
-	const float *scales;	/* [n_out] f32: the factor of each row; borrowed */
+	const float *scales;	/* [n_out, ceil(n_in / group)] f32; borrowed */
 	int32_t n_out, n_in;
 	int32_t stride;		/* bytes of a row: ceil(n_in / 256) * 64 */
+	int32_t group;		/* columns that share a factor: n_in (one a row),
+				 * or a multiple of 64 (groups, K-segments) */
 };
 
 /* Embedding or head [n_out, n_in]. */
-enum dense_type { DENSE_BF16 = 1, DENSE_I8 = 2, DENSE_F32 = 3 };
+enum dense_type { DENSE_BF16 = 1, DENSE_I8 = 2, DENSE_F32 = 3, DENSE_F16 = 6 };
 struct dense {
 	enum dense_type type;
 	const void *data;	/* row-major, 64-byte aligned; borrowed */
-	const float *scales;	/* I8: [n_out], value = scale * int8; else NULL */
+	const float *scales;	/* I8: [n_out, ceil(n_in / group)], value = scale
+				 * * int8; else NULL */
 	int32_t n_out, n_in;
+	int32_t group;		/* I8: n_in, or a multiple of 16 (Q8_0 is 32,
+				 * Q6_K 16: both are held exactly) */
 };
 
 struct model_layer {
 	const float *attn_norm;		/* [hidden] */
 	struct ternary q, k, v, o;	/* [heads * head_dim, hidden] …; o reversed */
+	const float *q_norm, *k_norm;	/* [head_dim] before RoPE, or NULL */
 	const float *attn_sub_norm;	/* [n_heads * head_dim] or NULL */
 	const float *ffn_norm;		/* [hidden] */
 	struct ternary gate, up, down;	/* [ffn, hidden] x 2, [hidden, ffn] */
