@@ -24,6 +24,7 @@ enum {
 
 struct bus_client {
 	nng_socket socket;
+	struct bus_client *next;	/* in the list of all */
 	char path[BUS_PATH_MAX + 1];
 };
 
@@ -33,6 +34,9 @@ struct bus_subscriber {
 	bus_event_fn *fn;
 	void *arg;
 };
+
+/* All of them, for life: what is never closed shall be no leak. */
+static _Atomic(struct bus_client *) clients;
 
 /* In the background: it also succeeds while nobody listens there. */
 static int
@@ -75,6 +79,9 @@ bus_client_open(struct bus_client **out, const char *dir, const char *name,
 		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
 	if ((r = dial(c->socket, path, e)) != 0)
 		return r;
+	c->next = atomic_load(&clients);
+	while (!atomic_compare_exchange_weak(&clients, &c->next, c))
+		;
 	*out = c;
 	return 0;
 }

@@ -64,10 +64,9 @@ struct bus_listener {
 
 /*
  * Listen with l->socket (opened and set up by the caller, except for what all
- * sockets need) at dir/name.sock and start the thread.
+ * sockets need) at path [BUS_PATH_MAX + 1] and start the thread.
  */
-int bus_listen(struct bus_listener *l, const char *dir, const char *name,
-    struct err *e);
+int bus_listen(struct bus_listener *l, const char *path, struct err *e);
 bool bus_listener_healthy(const struct bus_listener *l);
 
 #endif

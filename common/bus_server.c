@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <nng/nng.h>
@@ -77,14 +78,11 @@ watch(void *arg)
 }
 
 int
-bus_listen(struct bus_listener *l, const char *dir, const char *name,
-    struct err *e)
+bus_listen(struct bus_listener *l, const char *path, struct err *e)
 {
 	int r;
 
-	if ((r = bus_path(l->path, dir, name, "sock", e)) != 0 ||
-	    (r = bus_make_dir(dir, e)) != 0)
-		return r;
+	memcpy(l->path, path, sizeof(l->path));
 	if ((r = nng_socket_set_size(l->socket, NNG_OPT_RECVMAXSZ,
 	    BUS_MESSAGE_MAX)) != 0 || (r = start_listening(l)) != 0)
 		return err_set(e, r == NNG_EADDRINUSE ? ERR_EXISTS : ERR_SYSTEM,
@@ -192,10 +190,14 @@ int
 bus_serve(struct bus_server **out, const char *dir, const char *name,
     int n_threads, bus_handler *fn, void *arg, struct err *e)
 {
-	struct bus_server *s = calloc(1, sizeof(*s));
+	char path[BUS_PATH_MAX + 1] = { 0 };
+	struct bus_server *s;
 	int r;
 
-	if (s == NULL)
+	if ((r = bus_path(path, dir, name, "sock", e)) != 0 ||
+	    (r = bus_make_dir(dir, e)) != 0)
+		return r;
+	if ((s = calloc(1, sizeof(*s))) == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for a socket");
 	s->fn = fn;
 	s->arg = arg;
@@ -207,7 +209,7 @@ bus_serve(struct bus_server **out, const char *dir, const char *name,
 		free(s);
 		return err_set(e, ERR_SYSTEM, "%s: %s", name, nng_strerror(r));
 	}
-	if ((r = bus_listen(&s->at, dir, name, e)) != 0)
+	if ((r = bus_listen(&s->at, path, e)) != 0)
 		return r;	/* the program ends; s may be in use */
 	for (int i = 0; i < n_threads; i++)
 		if ((r = bus_thread(serve, s, e)) != 0)
@@ -248,10 +250,14 @@ int
 bus_publisher_open(struct bus_publisher **out, const char *dir,
     const char *name, struct err *e)
 {
-	struct bus_publisher *p = calloc(1, sizeof(*p));
+	char path[BUS_PATH_MAX + 1] = { 0 };
+	struct bus_publisher *p;
 	int r;
 
-	if (p == NULL)
+	if ((r = bus_path(path, dir, name, "sock", e)) != 0 ||
+	    (r = bus_make_dir(dir, e)) != 0)
+		return r;
+	if ((p = calloc(1, sizeof(*p))) == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for a socket");
 	p->at.check = check_publisher;
 	p->at.arg = p;
@@ -262,7 +268,7 @@ bus_publisher_open(struct bus_publisher **out, const char *dir,
 	if ((r = nng_socket_set_int(p->at.socket, NNG_OPT_SENDBUF,
 	    PUB_SENDBUF)) != 0)
 		return err_set(e, ERR_SYSTEM, "%s: %s", name, nng_strerror(r));
-	if ((r = bus_listen(&p->at, dir, name, e)) != 0)
+	if ((r = bus_listen(&p->at, path, e)) != 0)
 		return r;
 	*out = p;
 	return 0;
