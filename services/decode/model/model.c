@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "half.h"
 #include "model/h1b.h"
 
 static int
@@ -92,6 +93,18 @@ ternary_weight(const struct ternary *w, int32_t o, int32_t i)
 	return (*row >> in / 64 * 2 & 3) - 1;
 }
 
+/* Row o of d, which is I8: one factor for each group of columns. */
+static void
+scale_i8(const int8_t *q, const struct dense *d, int32_t o, float *out)
+{
+	size_t n = (size_t)d->n_in;
+	size_t group = d->group > 0 ? (size_t)d->group : n;
+	const float *scales = d->scales + (size_t)o * ((n + group - 1) / group);
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = scales[i / group] * (float)q[i];
+}
+
 void
 dense_row(const struct dense *d, int32_t o, float *out)
 {
@@ -99,17 +112,16 @@ dense_row(const struct dense *d, int32_t o, float *out)
 
 	switch (d->type) {
 	case DENSE_BF16:
-		for (size_t i = 0; i < n; i++) {
-			uint32_t u = (uint32_t)
-			    ((const uint16_t *)d->data)[at + i] << 16;
-
-			memcpy(&out[i], &u, 4);
-		}
+		for (size_t i = 0; i < n; i++)
+			out[i] = bfloat_to_f32(
+			    ((const uint16_t *)d->data)[at + i]);
 		break;
 	case DENSE_I8:
+		scale_i8((const int8_t *)d->data + at, d, o, out);
+		break;
+	case DENSE_F16:
 		for (size_t i = 0; i < n; i++)
-			out[i] = d->scales[o] *
-			    (float)((const int8_t *)d->data)[at + i];
+			out[i] = half_to_f32(((const uint16_t *)d->data)[at + i]);
 		break;
 	case DENSE_F32:
 		memcpy(out, (const float *)d->data + at, n * sizeof(float));

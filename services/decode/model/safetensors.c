@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "json.h"
+#include "half.h"
 #include "model/safetensors.h"
 
 static const struct {
@@ -317,24 +318,6 @@ safetensors_find(const struct safetensors *st, const char *name)
 			hi = mid;
 	}
 	return NULL;
-}
-
-/* IEEE 754 binary16; denormals are exact in f32. */
-static float
-half_to_f32(uint16_t h)
-{
-	uint32_t sign = (uint32_t)(h & 0x8000) << 16, mag = h & 0x7fff, u;
-	float f;
-
-	if (mag < 0x0400) {
-		f = (float)mag * 0x1p-24f;
-		memcpy(&u, &f, 4);
-	} else
-		u = mag >= 0x7c00 ? 0x7f800000 | mag << 13 :
-		    (mag << 13) + (112u << 23);
-	u |= sign;
-	memcpy(&f, &u, 4);
-	return f;
 }
 
 void
