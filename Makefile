@@ -70,6 +70,8 @@ $(eval $(call service,mcp,))
 
 $B/services/decode/backend/cpu_kernels.o: CPPFLAGS += \
         -D'CPU_VARIANTS(V)=$(foreach v,$(CPU_VARIANTS),V($v))'
+# Vectors wider than the registers: nothing outside the file is passed one.
+$B/services/decode/backend/cpu_scalar.o: WARN += -Wno-psabi
 # Process tests start the real binaries.
 PROCESS_TESTS = $(patsubst %.c,$B/%,$(wildcard tests/process/test_*.c))
 TESTS += $(PROCESS_TESTS)

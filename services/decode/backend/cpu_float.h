@@ -338,27 +338,41 @@ attend_tile(const struct cpu_cache *c, const int32_t *pages,
 		tile_values(c, values, n, at, 1, q, n_q, s, keep, take);
 }
 
+/* One function for each number of queries, which is a constant in it. */
+#define ATTEND(n_q)                                                          \
+	TARGET static __attribute__((noinline)) void                         \
+	attend_##n_q(const struct cpu_cache *c, const int32_t *pages,        \
+	    struct cpu_query *q, int tile)                                   \
+	{                                                                    \
+		attend_tile(c, pages, q, n_q, tile);                         \
+	}
+ATTEND(1)
+ATTEND(2)
+#if ATTEND_QUERIES == 4
+ATTEND(3)
+ATTEND(4)
+#endif
+
 TARGET static void
 attend(const struct cpu_cache *c, const int32_t *pages, struct cpu_query *q,
     int n_q, int from, int to)
 {
+	static void (*const tile_of[])(const struct cpu_cache *,
+	    const int32_t *, struct cpu_query *, int) = {
+		attend_1, attend_2,
+#if ATTEND_QUERIES == 4
+		attend_3, attend_4,
+#endif
+	};
+
 	for (int tile = from; tile < to; tile++) {
-		struct cpu_query *now = q;
-		int n = n_q;
+		int skip = 0;
 
 		/* Queries stand in rising order of pos. */
-		for (; n > 0 && now->pos < tile * CPU_TILE; n--)
-			now++;
-		if (n == 1)
-			attend_tile(c, pages, now, 1, tile);
-		else if (n == 2)
-			attend_tile(c, pages, now, 2, tile);
-#if ATTEND_QUERIES == 4
-		else if (n == 3)
-			attend_tile(c, pages, now, 3, tile);
-		else if (n == 4)
-			attend_tile(c, pages, now, 4, tile);
-#endif
+		while (skip < n_q && q[skip].pos < tile * CPU_TILE)
+			skip++;
+		if (skip < n_q)
+			tile_of[n_q - skip - 1](c, pages, q + skip, tile);
 	}
 }
 

@@ -1,7 +1,8 @@
 /*
- * The variant for any processor: no intrinsics.  Four registers of 4 floats, in
- * the compiler's vector extension, stand for the 16 lanes; every machine we
- * build for has such registers, and where it has not, the compiler does without.
+ * The variant for any processor: no intrinsics.  The 16 lanes are a type of the
+ * compiler's vector extension, which it maps to the registers there are.  How
+ * such a value is passed to a function depends on them, too; here all of these
+ * functions are inlined, so it does not matter (-Wno-psabi).
  */
 #include <math.h>
 #include <string.h>
@@ -16,32 +17,24 @@ enum { PV_BLOCK = 1 };
 
 int cpu_scalar_open(struct cpu_kernels *k, struct err *e);
 
-typedef float f4 __attribute__((vector_size(16)));
-typedef int32_t i4 __attribute__((vector_size(16)));
-typedef struct { f4 v[4]; } vf;
+typedef float vf __attribute__((vector_size(64)));
+typedef int32_t vi __attribute__((vector_size(64)));
 
-VF f4
-f4_select(i4 mask, f4 a, f4 b)
+VF vf
+vf_select(vi mask, vf a, vf b)
 {
-	return (f4)(((i4)a & mask) | ((i4)b & ~mask));
+	return (vf)(((vi)a & mask) | ((vi)b & ~mask));
 }
 
-#define EACH(expr)                        \
-	{                                 \
-		vf r;                     \
-		for (int i = 0; i < 4; i++) \
-			r.v[i] = (expr);  \
-		return r;                 \
-	}
-VF vf vf_set1(float x) EACH(((f4){ x, x, x, x }))
-VF vf vf_zero(void) { return vf_set1(0); }
-VF vf vf_add(vf a, vf b) EACH(a.v[i] + b.v[i])
-VF vf vf_sub(vf a, vf b) EACH(a.v[i] - b.v[i])
-VF vf vf_mul(vf a, vf b) EACH(a.v[i] * b.v[i])
-VF vf vf_div(vf a, vf b) EACH(a.v[i] / b.v[i])
-VF vf vf_fma(vf a, vf b, vf c) EACH(a.v[i] * b.v[i] + c.v[i])
-VF vf vf_max(vf a, vf b) EACH(f4_select(a.v[i] > b.v[i], a.v[i], b.v[i]))
-VF vf vf_min(vf a, vf b) EACH(f4_select(a.v[i] < b.v[i], a.v[i], b.v[i]))
+VF vf vf_zero(void) { return (vf){ 0 }; }
+VF vf vf_set1(float x) { return x - vf_zero(); }
+VF vf vf_add(vf a, vf b) { return a + b; }
+VF vf vf_sub(vf a, vf b) { return a - b; }
+VF vf vf_mul(vf a, vf b) { return a * b; }
+VF vf vf_div(vf a, vf b) { return a / b; }
+VF vf vf_fma(vf a, vf b, vf c) { return a * b + c; }
+VF vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
+VF vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
 
 VF vf
 vf_load(const float *p)
@@ -94,9 +87,13 @@ vf_pow2(vf v)
 VF float
 vf_sum(vf v)
 {
-	f4 a = (v.v[0] + v.v[2]) + (v.v[1] + v.v[3]);
+	float f[CPU_LANES];
 
-	return (a[0] + a[2]) + (a[1] + a[3]);
+	vf_store(f, v);
+	for (int half = CPU_LANES / 2; half > 0; half /= 2)
+		for (int i = 0; i < half; i++)
+			f[i] += f[i + half];
+	return f[0];
 }
 
 VF float
