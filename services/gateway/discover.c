@@ -114,8 +114,11 @@ discover_parse(const char *answer, size_t n, char *dir, size_t size,
 	if ((r = json_guarded(body, n - (size_t)(body - answer), &v, e)) != 0)
 		return r;
 	found = json_string_value(json_object_get(v, "runtime_dir"));
-	if (found == NULL || found[0] != '/' || strlen(found) >= size)
+	if (found == NULL || strlen(found) >= size)
 		r = err_set(e, ERR_BAD_MESSAGE, "it names no runtime directory");
+	else if (found[0] != '/')
+		r = err_set(e, ERR_BAD_MESSAGE, "its --runtime-dir is a "
+		    "relative path, which means nothing here");
 	else
 		strcpy(dir, found);
 	json_decref(v);

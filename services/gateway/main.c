@@ -83,6 +83,8 @@ start(struct gateway *gw, const struct upstream_config *up)
 struct tick {
 	struct gateway *gw;
 	struct bus_server *server;
+	bool watched;		/* the service manager waits for signs of life */
+	enum upstream_state state;	/* as the service manager was told */
 };
 
 static void
@@ -91,10 +93,12 @@ on_tick(void *arg)
 	struct tick *t = arg;
 	struct upstream_health h;
 
-	if (bus_server_healthy(t->server))
+	if (t->watched && bus_server_healthy(t->server))
 		notify_alive();
 	upstream_health(t->gw->upstream, &h);
-	notify_status(h.state == UPSTREAM_READY ? "ready" : h.reason);
+	if (h.state != t->state)
+		notify_status(h.state == UPSTREAM_READY ? "ready" : h.reason);
+	t->state = h.state;
 }
 
 int
@@ -123,13 +127,14 @@ main(int argc, char *argv[])
 	if (bus_serve(&tick.server, up.dir, "gateway", 2, unit_answer, &gw,
 	    &e) != 0)
 		fail(&e);
-	if (notify_interval_ms() > 0 && notify_interval_ms() < loop.tick_ms)
+	tick.watched = notify_interval_ms() > 0;
+	if (tick.watched && notify_interval_ms() < loop.tick_ms)
 		loop.tick_ms = notify_interval_ms();
 
 	log_info("serving http://%s worker=%s keys=%zu boot=%s",
 	    gw.options.bind, up.url != NULL ? up.url : up.dir, gw.auth.n,
 	    gw.boot);
-	notify_ready("serving");
+	notify_ready("waiting for the worker");
 	r = loop_run(&loop);
 	notify_stopping();
 	log_info("draining active=%d", web_active(gw.web));

@@ -1,0 +1,213 @@
+/*
+ * The gateway with a worker that loses events, forgets requests, dies and comes
+ * back: a client must not notice more than a pause.
+ */
+#include <check.h>
+#include <stdlib.h>
+
+#include "fake_decode.h"
+#include "gateway_peer.h"
+
+static void
+start_both(void)
+{
+	gateway_start();
+	fake_open(gateway_dir);
+	gateway_restart_worker(true);
+	gateway_wait_status("/readyz", 200);
+}
+
+START_TEST(a_piece_that_comes_twice_is_written_once)
+{
+	struct http_client c;
+	char id[33];
+
+	json_decref(gateway_begin(&c, gateway_streamed, id));
+	fake_piece(id, 0, 1, "one", "", false);
+	fake_again(id, 0);
+	fake_piece(id, 1, 1, " two", "stop", false);
+	fake_again(id, 0);
+	gateway_check_stream(&c, "one two");
+}
+END_TEST
+
+START_TEST(a_lost_event_is_replayed)
+{
+	struct http_client c;
+	char id[33];
+	int n = fake_replays();
+
+	json_decref(gateway_begin(&c, gateway_streamed, id));
+	fake_piece(id, 0, 1, "one", "", false);
+	fake_piece(id, 1, 1, " two", "", true);
+	fake_piece(id, 2, 1, " three", "", false);
+	fake_piece(id, 3, 1, " four", "stop", false);
+	gateway_check_stream(&c, "one two three four");
+	ck_assert_int_gt(fake_replays(), n);
+}
+END_TEST
+
+START_TEST(a_lost_last_event_is_noticed)
+{
+	struct http_client c;
+	char id[33];
+
+	json_decref(gateway_begin(&c, gateway_streamed, id));
+	fake_piece(id, 0, 1, "one", "", false);
+	fake_piece(id, 1, 1, " two", "stop", true);
+	gateway_check_stream(&c, "one two");
+}
+END_TEST
+
+START_TEST(without_any_event_it_asks)
+{
+	struct http_client c;
+	char id[33];
+
+	json_decref(gateway_begin(&c, gateway_streamed, id));
+	fake_publishes(false);
+	fake_piece(id, 0, 1, "one", "", true);
+	http_until(&c, "one");
+	fake_piece(id, 1, 1, " two", "", true);
+	http_until(&c, "two");
+	fake_piece(id, 2, 1, " three", "stop", true);
+	gateway_check_stream(&c, "one two three");
+	fake_publishes(true);
+	gateway_wait_status("/readyz", 200);
+}
+END_TEST
+
+/* What a resumed request must look like. */
+static void
+check_resumed(json_t *g, const char *id, int attempt, int n_forced)
+{
+	json_t *forced = json_object_get(g, "forced");
+
+	ck_assert_str_eq(json_string_value(json_object_get(g, "id")), id);
+	ck_assert_int_eq(json_integer_value(json_object_get(g, "attempt")),
+	    attempt);
+	ck_assert_int_eq(json_integer_value(json_object_get(g, "seed")), 9);
+	ck_assert_uint_eq(json_array_size(forced), (size_t)n_forced);
+	for (int i = 0; i < n_forced; i++)
+		ck_assert_int_eq(json_integer_value(json_array_get(forced,
+		    (size_t)i)), 1000 + i);
+	json_decref(g);
+}
+
+START_TEST(a_stream_goes_on_in_another_life_of_the_worker)
+{
+	struct http_client c;
+	char id[33];
+
+	json_decref(gateway_begin(&c, gateway_streamed, id));
+	fake_piece(id, 0, 2, "one two", "", false);
+	http_until(&c, "one two");
+	gateway_restart_worker(false);
+	http_until(&c, ": ping");
+	gateway_restart_worker(true);
+	check_resumed(fake_generate(), id, 1, 2);
+	fake_piece(id, 2, 1, " three", "", false);
+	http_until(&c, "three");
+	gateway_restart_worker(true);
+	check_resumed(fake_generate(), id, 2, 3);
+	fake_piece(id, 3, 1, " four", "stop", false);
+	gateway_check_stream(&c, "one two three four");
+}
+END_TEST
+
+START_TEST(a_whole_answer_goes_on_too)
+{
+	struct http_client c;
+	char id[33];
+
+	json_decref(gateway_begin(&c, gateway_plain, id));
+	fake_piece(id, 0, 1, "one", "", false);
+	ck_assert_int_eq(fake_acked(id, 1), 1);
+	gateway_restart_worker(true);
+	check_resumed(fake_generate(), id, 1, 1);
+	fake_piece(id, 1, 1, " two", "stop", false);
+	http_rest(&c);
+	ck_assert_int_eq(http_status(&c), 200);
+	ck_assert(http_has(&c, "\"content\":\"one two\""));
+	http_close(&c);
+}
+END_TEST
+
+START_TEST(a_worker_that_forgot_is_told_again)
+{
+	struct http_client c;
+	char id[33];
+
+	json_decref(gateway_begin(&c, gateway_streamed, id));
+	fake_piece(id, 0, 1, "one", "", false);
+	http_until(&c, "one");
+	if (_i == 0)
+		fake_forget(id);
+	else
+		fake_piece(id, 1, 0, "", "cancel", false);
+	check_resumed(fake_generate(), id, 1, 1);
+	fake_piece(id, 1, 1, " two", "stop", false);
+	gateway_check_stream(&c, "one two");
+}
+END_TEST
+
+START_TEST(a_worker_that_stays_away_loses_the_request)
+{
+	struct http_client c;
+	char id[33];
+
+	json_decref(gateway_begin(&c, _i == 0 ? gateway_streamed : gateway_plain, id));
+	fake_piece(id, 0, 1, "one", "", false);
+	ck_assert_int_eq(fake_acked(id, 1), 1);
+	gateway_restart_worker(false);
+	http_rest(&c);
+	ck_assert_int_eq(http_status(&c), _i == 0 ? 200 : 503);
+	ck_assert(http_has(&c, "\"code\":\"worker_lost\""));
+	ck_assert(!http_has(&c, "[DONE]"));
+	http_close(&c);
+	gateway_restart_worker(true);
+	gateway_wait_status("/readyz", 200);
+}
+END_TEST
+
+START_TEST(all_that_was_counted)
+{
+	struct http_client c;
+
+	http_get(&c, gateway_port, "/metrics", "");
+	http_rest(&c);
+	ck_assert(!http_has(&c, "\nonebit_gateway_gaps_total 0\n"));
+	ck_assert(!http_has(&c, "\nonebit_gateway_replays_total 0\n"));
+	ck_assert(http_has(&c, "\nonebit_gateway_resumes_total 5\n"));
+	ck_assert(http_has(&c, "\nonebit_gateway_lost_total 2\n"));
+	ck_assert(http_has(&c, "\nonebit_gateway_diverged_total 0\n"));
+	http_close(&c);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("gateway resume");
+	TCase *t = tcase_create("gateway resume");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_set_timeout(t, 60);
+	tcase_add_unchecked_fixture(t, start_both, gateway_stop);
+	tcase_add_test(t, a_piece_that_comes_twice_is_written_once);
+	tcase_add_test(t, a_lost_event_is_replayed);
+	tcase_add_test(t, a_lost_last_event_is_noticed);
+	tcase_add_test(t, without_any_event_it_asks);
+	tcase_add_test(t, a_stream_goes_on_in_another_life_of_the_worker);
+	tcase_add_test(t, a_whole_answer_goes_on_too);
+	tcase_add_loop_test(t, a_worker_that_forgot_is_told_again, 0, 2);
+	tcase_add_loop_test(t, a_worker_that_stays_away_loses_the_request, 0, 2);
+	tcase_add_test(t, all_that_was_counted);
+	suite_add_tcase(s, t);
+	srunner_set_fork_status(r, CK_NOFORK);	/* bus.h: no fork */
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
