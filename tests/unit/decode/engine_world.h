@@ -152,8 +152,10 @@ world_take(json_t *events)
 		buf_adds(&h->text, p.text);
 		json_array_extend(h->logprobs, p.logprobs);
 		snprintf(h->finish, sizeof(h->finish), "%s", p.finish);
-		if (p.finish[0] != '\0')
-			h->stats = json_incref(p.stats);
+		if (p.finish[0] == '\0')
+			continue;
+		json_decref(h->stats);
+		h->stats = json_incref(p.stats);
 	}
 }
 
