@@ -63,10 +63,12 @@ piece_new(const struct decode_piece *d, int64_t time_us)
 	*p = (struct piece){
 		.seq = d->seq, .time_us = time_us, .n_text = n_text,
 		.n_tokens = (int64_t)json_array_size(d->tokens),
-		.tokens = json_incref(d->tokens),
-		.logprobs = json_incref(d->logprobs),
-		.stats = json_incref(d->stats),
+		.tokens = json_deep_copy(d->tokens),
 	};
+	if (json_array_size(d->logprobs) > 0)
+		p->logprobs = json_deep_copy(d->logprobs);
+	if (d->finish[0] != '\0')
+		p->stats = json_deep_copy(d->stats);
 	strncpy(p->finish, d->finish, sizeof(p->finish) - 1);
 	memcpy(p->text, d->text, n_text + 1);
 	return p;
@@ -79,6 +81,8 @@ append(struct pieces *p, struct piece *new, struct err *e)
 		piece_list_free(new);
 		return err_set(e, ERR_NO_MEMORY, "no memory for the tokens");
 	}
+	json_decref(new->tokens);
+	new->tokens = NULL;
 	/* A finish alone takes a number of its own, so that it can be missed. */
 	p->next += new->n_tokens > 0 ? new->n_tokens : 1;
 	p->finished = new->finish[0] != '\0';

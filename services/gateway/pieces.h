@@ -14,9 +14,9 @@ struct piece {
 	struct piece *next;
 	int64_t seq, n_tokens;
 	int64_t time_us;	/* when its event was published, or 0: replayed */
-	json_t *tokens;		/* array of ids; owned, like the next two */
-	json_t *logprobs;	/* array, one per token, or empty */
-	json_t *stats;		/* with finish */
+	json_t *tokens;		/* ids, until they are in order; owned */
+	json_t *logprobs;	/* array, one per token, or NULL; owned */
+	json_t *stats;		/* with finish, else NULL; owned */
 	char finish[17];	/* "" or why it ended */
 	size_t n_text;
 	char text[];		/* n_text bytes, UTF-8, and a NUL */
@@ -47,7 +47,8 @@ void pieces_free(struct pieces *p);
 
 /*
  * One entry of a step event (time_us: its time) or of a replay (0).  Sets
- * *added; d is copied from.  ERR_BAD_MESSAGE if d cannot be what a worker
+ * *added.  All of d is copied, to the last number: it is freed by another
+ * thread, and Jansson's counts of references are not made for two.  ERR_BAD_MESSAGE if d cannot be what a worker
  * sends: a piece without tokens or finish, tokens that are no ids, a piece that
  * overlaps what is here only in part.  ERR_NO_MEMORY.
  */

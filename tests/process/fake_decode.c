@@ -1,3 +1,4 @@
+/* JSON is copied from thread to thread: its counts of references are not locked. */
 #include "fake_decode.h"
 
 #include <check.h>
@@ -54,7 +55,7 @@ on_generate(json_t *obj, struct frame *reply)
 	if (known == NULL || json_integer_value(known) < attempt) {
 		json_object_set_new(fake.attempts, id, json_integer(attempt));
 		json_object_set_new(fake.pieces, id, json_array());
-		json_array_append(fake.accepted, obj);
+		json_array_append_new(fake.accepted, json_deep_copy(obj));
 	}
 	reply->type = DECODE_TYPE_accepted;
 	reply->obj = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i}", "id", id,
@@ -81,7 +82,7 @@ on_replay(json_t *obj, struct frame *reply)
 	events = json_array();
 	json_array_foreach(all, i, piece)
 		if (json_integer_value(json_object_get(piece, "seq")) >= from)
-			json_array_append(events, piece);
+			json_array_append_new(events, json_deep_copy(piece));
 	reply->type = DECODE_TYPE_replayed;
 	reply->obj = json_pack("{s:s, s:o}", "id", id, "events", events);
 }
@@ -90,6 +91,7 @@ static void
 on_request(void *arg, const struct frame *request, struct frame *reply)
 {
 	struct err e;
+	json_t *acks;
 
 	(void)arg;
 	pthread_mutex_lock(&fake.lock);
@@ -101,8 +103,9 @@ on_request(void *arg, const struct frame *request, struct frame *reply)
 		on_replay(request->obj, reply);
 		break;
 	case DECODE_TYPE_ack:
-		json_object_update(fake.acks,
-		    json_object_get(request->obj, "acks"));
+		acks = json_deep_copy(json_object_get(request->obj, "acks"));
+		json_object_update(fake.acks, acks);
+		json_decref(acks);
 		reply->type = DECODE_TYPE_acked;
 		reply->obj = json_object();
 		break;
