@@ -60,7 +60,8 @@ void gguf_close(struct gguf *g);	/* NULL is fine */
 /*
  * The value of key.  false and *out untouched if it is absent; a value of
  * another kind (or an integer out of range) is an error of the file: *e is set
- * and the function returns false with e->code != 0.  Set e->code = 0 before.
+ * and the function returns false with e->code != 0.  Set e->code = 0 before; e is
+ * not NULL.
  */
 bool gguf_get_int(const struct gguf *g, const char *key, int64_t *out,
     struct err *e);		/* any integer kind */
@@ -87,6 +88,10 @@ struct gguf_string gguf_array_string(const struct gguf_array *a, size_t *at);
 const struct gguf_tensor *gguf_tensor(const struct gguf *g, const char *name);
 size_t gguf_n_tensors(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i);
+/* Of a string, the bytes that a sentence shows: for "%.*s". */
+enum { GGUF_SHOWN_MAX = 64 };
+int gguf_shown(struct gguf_string s);
+
 const char *gguf_what(const struct gguf *g);	/* the file's name, for sentences */
 
 #endif
