@@ -27,6 +27,7 @@ bytes_per_token(const struct model *m)
 {
 	static const int64_t size[] = {
 		[DENSE_BF16] = 2, [DENSE_I8] = 1, [DENSE_F32] = 4,
+		[DENSE_F16] = 2,
 	};
 	const struct model_config *f = &m->config;
 	int64_t n = (int64_t)m->head.n_out * m->head.n_in * size[m->head.type] +
@@ -61,6 +62,23 @@ check(const struct backend_options *o, struct err *e)
 	return 0;
 }
 
+/* One factor a row, and none of the variations that no backend computes. */
+static bool
+is_simple(const struct model *m)
+{
+	for (int i = 0; i < m->config.n_layers; i++) {
+		const struct model_layer *l = &m->layers[i];
+		const struct ternary *all[] = { &l->q, &l->k, &l->v, &l->o,
+			&l->gate, &l->up, &l->down };
+
+		for (size_t j = 0; j < sizeof(all) / sizeof(all[0]); j++)
+			if (all[j]->group != all[j]->n_in)
+				return false;
+	}
+	return !m->config.qk_norm && (m->head.type != DENSE_I8 ||
+	    m->head.group == m->head.n_in);
+}
+
 int
 backend_open(const struct model *m, const struct backend_options *o,
     struct backend *b, struct err *e)
@@ -72,6 +90,9 @@ backend_open(const struct model *m, const struct backend_options *o,
 
 	if (r != 0)
 		return r;
+	if (!is_simple(m))
+		return err_set(e, ERR_UNSUPPORTED, "%.64s: factors for groups of "
+		    "columns, or norms of q and k, are not computed yet", m->name);
 	for (size_t i = 0; i < n; i++) {
 		if (any ? !candidates[i].automatic :
 		    strcmp(o->name, candidates[i].name) != 0)

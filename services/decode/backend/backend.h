@@ -68,7 +68,8 @@ struct backend {
  * Open o->name for m (borrowed until close), or for "auto" the first of gpu,
  * cpu that this machine runs; memory is taken here and never in forward.
  * ERR_NOT_FOUND if this build or machine lacks it, ERR_NO_MEMORY with the size,
- * ERR_RANGE for an option out of range.
+ * ERR_RANGE for an option out of range, ERR_UNSUPPORTED for a model that no
+ * backend computes.
  */
 int backend_open(const struct model *m, const struct backend_options *o,
     struct backend *b, struct err *e);

@@ -16,6 +16,7 @@
 #define DECODE_CPU_FLOAT_H
 
 #include <math.h>
+#include <string.h>
 
 #include "backend/cpu_kernels.h"
 
@@ -384,11 +385,12 @@ load_dense(const struct dense *w, size_t at, int k)
 	if (w->type == DENSE_F32)
 		return k == CPU_LANES ? vf_load((const float *)w->data + at) :
 		    vf_load_n((const float *)w->data + at, k);
-	if (k == CPU_LANES)
-		return vf_load_bf16((const uint16_t *)w->data + at);
-	for (int i = 0; i < k; i++)
-		bits[i] = ((const uint16_t *)w->data)[at + (size_t)i];
-	return vf_load_bf16(bits);
+	if (k < CPU_LANES)
+		memcpy(bits, (const uint16_t *)w->data + at,
+		    (size_t)k * sizeof(*bits));
+	else
+		memcpy(bits, (const uint16_t *)w->data + at, sizeof(bits));
+	return w->type == DENSE_F16 ? vf_load_f16(bits) : vf_load_bf16(bits);
 }
 
 /* A float head: 4 outputs of n_r rows at once; type is a constant. */

@@ -16,6 +16,10 @@
 
 static uint64_t random_state = 1;
 
+/* What was taken, so that nothing of it is a leak. */
+static void *random_taken[4096];
+static size_t n_random_taken;
+
 /* splitmix64 (Steele, Lea, Flood 2014). */
 static uint64_t
 random_bits(void)
@@ -51,6 +55,7 @@ random_take(size_t n)
 	if (p == NULL)
 		abort();
 	memset(p, 0, (n + 64 + 63) / 64 * 64);
+	random_taken[n_random_taken++ % 4096] = p;
 	return p;
 }
 
@@ -72,7 +77,7 @@ random_ternary(struct ternary *w, int n_out, int n_in)
 
 	memset(codes, 0x55, (size_t)n_out * (size_t)stride);
 	*w = (struct ternary){ .codes = codes, .n_out = n_out, .n_in = n_in,
-		.stride = stride,
+		.stride = stride, .group = n_in,
 		.scales = random_floats(n_out, 1.2F / sqrtf((float)n_in), 0.01F) };
 	for (int o = 0; o < n_out; o++)
 		for (int i = 0; i < n_in; i++) {
@@ -92,7 +97,7 @@ random_dense(struct dense *d, enum dense_type type, int n_out, int n_in)
 	void *data = random_take(n * 4);
 
 	*d = (struct dense){ .type = type, .data = data, .n_out = n_out,
-		.n_in = n_in };
+		.n_in = n_in, .group = n_in };
 	if (type == DENSE_I8)
 		d->scales = random_floats(n_out, 0.01F, 0.001F);
 	for (size_t i = 0; i < n; i++) {
@@ -102,6 +107,9 @@ random_dense(struct dense *d, enum dense_type type, int n_out, int n_in)
 		memcpy(&bits, &f, 4);
 		if (type == DENSE_I8)
 			((int8_t *)data)[i] = (int8_t)(random_below(255) - 127);
+		else if (type == DENSE_F16)	/* +-1/2..2 */
+			((uint16_t *)data)[i] = (uint16_t)(0x3800 |
+			    (random_bits() & 0x87ff));
 		else if (type == DENSE_BF16)
 			((uint16_t *)data)[i] = (uint16_t)(bits >> 16);
 		else
@@ -126,6 +134,8 @@ static const struct random_shape random_shapes[] = {
 	    MODEL_SILU, false, false, false, DENSE_I8 },
 	{ "GQA 5:1, interleaved, relu2, f32", 64, 200, 3, 5, 1, 40, 1000,
 	    MODEL_RELU2, true, true, false, DENSE_F32 },
+	{ "f16, MHA, head_dim 64", 96, 256, 1, 2, 2, 64, 256,
+	    MODEL_RELU2, false, false, false, DENSE_F16 },
 	{ "one head, everything small", 3, 18, 1, 1, 1, 2, 7,
 	    MODEL_RELU2, false, false, true, DENSE_BF16 },
 };

@@ -157,7 +157,7 @@ START_TEST(cpu_logits_are_the_oracles_within_rounding)
 {
 	static const struct plan plan = { .chunk = 32, .together = true };
 	struct backend ref, b;
-	struct model m;
+	static struct model m;
 	int vocab;
 
 	random_model(&random_shapes[_i], &m);
@@ -229,7 +229,7 @@ check_matrix(const struct model *m, const char *isa)
 
 START_TEST(logits_do_not_depend_on_threads_company_cuts_or_pages)
 {
-	struct model m;
+	static struct model m;
 
 	random_model(&random_shapes[_i], &m);
 	for (int i = 0; i < N_ISAS; i++)
@@ -266,7 +266,7 @@ START_TEST(what_cannot_be_opened_says_why)
 		    ERR_RANGE, "0 pages of KV cache; 1 is the least" },
 	};
 	struct backend b = { .name = "untouched" };
-	struct model m;
+	static struct model m;
 	struct err e;
 
 	random_model(&random_shapes[0], &m);
@@ -282,17 +282,40 @@ END_TEST
 
 START_TEST(memory_that_is_not_there_is_an_error_with_its_size)
 {
-	/* 2^31 pages of 2 layers, 2 heads, 64: a petabyte. */
+	/* 2^31 pages of 2 layers, 4096 heads of 256: more than addresses. */
 	struct backend_options o = { .name = "cpu", .n_threads = 1,
 		.n_pages = INT32_MAX, .max_rows = 1, .n_ctx = 512 };
 	struct backend b = { .name = "untouched" };
-	struct model m;
+	static struct model m;
 	struct err e;
 
 	random_model(&random_shapes[2], &m);
-	m.config.n_layers = MODEL_LAYERS_MAX;
+	m.config.n_kv_heads = 4096;
+	m.config.head_dim = 256;
 	ck_assert_int_eq(backend_open(&m, &o, &b, &e), ERR_NO_MEMORY);
 	ck_assert_ptr_nonnull(strstr(e.text, "MiB of memory for the KV cache"));
+	ck_assert_str_eq(b.name, "untouched");
+}
+END_TEST
+
+START_TEST(a_model_that_no_backend_computes_is_refused)
+{
+	struct backend_options o = { .name = "auto", .n_threads = 1,
+		.n_pages = 1, .max_rows = 1, .n_ctx = 32 };
+	static struct model m;
+	struct backend b = { .name = "untouched" };
+	struct err e;
+
+	random_model(&random_shapes[2], &m);
+	m.layers[1].down.group = 64;
+	ck_assert_int_eq(backend_open(&m, &o, &b, &e), ERR_UNSUPPORTED);
+	random_model(&random_shapes[2], &m);
+	m.head.group = 32;
+	ck_assert_int_eq(backend_open(&m, &o, &b, &e), ERR_UNSUPPORTED);
+	random_model(&random_shapes[2], &m);
+	m.config.qk_norm = true;
+	ck_assert_int_eq(backend_open(&m, &o, &b, &e), ERR_UNSUPPORTED);
+	ck_assert_ptr_nonnull(strstr(e.text, "not computed yet"));
 	ck_assert_str_eq(b.name, "untouched");
 }
 END_TEST
@@ -302,7 +325,7 @@ START_TEST(auto_takes_the_cpu_where_no_gpu_can_be_used)
 	struct backend_options o = { .name = "gpu", .n_threads = 2,
 		.n_pages = 1, .max_rows = 1, .n_ctx = 32 };
 	struct backend b;
-	struct model m;
+	static struct model m;
 	struct err e;
 
 	random_model(&random_shapes[0], &m);
@@ -339,6 +362,7 @@ main(void)
 	    N_RANDOM_SHAPES);
 	tcase_add_test(t, what_cannot_be_opened_says_why);
 	tcase_add_test(t, memory_that_is_not_there_is_an_error_with_its_size);
+	tcase_add_test(t, a_model_that_no_backend_computes_is_refused);
 	tcase_add_test(t, auto_takes_the_cpu_where_no_gpu_can_be_used);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);

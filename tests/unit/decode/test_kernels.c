@@ -2,16 +2,14 @@
  * Every kernel of every CPU variant against its definition in cpu_kernels.h,
  * written here once more in the plainest way, on sizes with odd ends and on
  * extreme values.  Sums of integers are compared exactly; floats with the error
- * of their sums, a few units in the last place.  And the team.
+ * of their sums, a few units in the last place.
  */
 #include <check.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend/cpu_kernels.h"
-#include "backend/cpu_team.h"
 #include "random_model.h"
 
 enum { N_MAX = 7000, N_ROWS = 9, N_OUT = 13 };
@@ -413,73 +411,14 @@ check_head(enum dense_type type, int n)
 
 START_TEST(the_head_multiplies_what_was_normalised)
 {
+	static const enum dense_type types[] = { DENSE_BF16, DENSE_I8, DENSE_F32,
+		DENSE_F16 };
+
 	if (!open_one(_i))
 		return;
 	for (int s = 0; s < N_SIZES; s++)
-		for (int type = DENSE_BF16; type <= DENSE_F32; type++)
-			check_head((enum dense_type)type, sizes[s]);
-}
-END_TEST
-
-enum { N_BARRIERS = 200 };
-static atomic_int arrived[N_BARRIERS], wrong;
-
-static void
-team_job(struct cpu_team *t, int number, void *arg)
-{
-	(void)number;
-	ck_assert_ptr_eq(arg, &wrong);
-	for (int i = 0; i < N_BARRIERS; i++) {
-		atomic_fetch_add(&arrived[i], 1);
-		cpu_team_barrier(t);
-		if (atomic_load(&arrived[i]) % cpu_team_size(t) != 0)
-			atomic_store(&wrong, 1);
-		cpu_team_barrier(t);
-	}
-}
-
-START_TEST(a_team_meets_at_every_barrier)
-{
-	static const int sizes_of[] = { 1, 2, 3, 8, 0 };
-	struct cpu_team *t;
-	struct err e;
-
-	for (int i = 0; i < 5; i++) {
-		ck_assert_int_eq(cpu_team_create(sizes_of[i], &t, &e), 0);
-		ck_assert_int_gt(cpu_team_size(t), 0);
-		for (int j = 0; j < N_BARRIERS; j++)
-			atomic_store(&arrived[j], 0);
-		for (int run = 0; run < 3; run++)
-			cpu_team_run(t, team_job, &wrong);
-		ck_assert_int_eq(atomic_load(&wrong), 0);
-		ck_assert_int_eq(atomic_load(&arrived[N_BARRIERS - 1]),
-		    3 * cpu_team_size(t));
-		cpu_team_destroy(t);
-	}
-	cpu_team_destroy(NULL);
-}
-END_TEST
-
-START_TEST(shares_cover_everything_once)
-{
-	struct cpu_team *t;
-	struct err e;
-
-	ck_assert_int_eq(cpu_team_create(5, &t, &e), 0);
-	for (int n = 0; n < 200; n += 3)
-		for (int step = 1; step <= 16; step *= 4) {
-			int at = 0, from, to;
-
-			for (int i = 0; i < 5; i++) {
-				cpu_team_share(t, i, n, step, &from, &to);
-				ck_assert_int_eq(from, at);
-				ck_assert_int_ge(to, from);
-				ck_assert(to == n || to % step == 0);
-				at = to;
-			}
-			ck_assert_int_eq(at, n);
-		}
-	cpu_team_destroy(t);
+		for (int type = 0; type < 4; type++)
+			check_head(types[type], sizes[s]);
 }
 END_TEST
 
@@ -501,8 +440,6 @@ main(void)
 	tcase_add_loop_test(t, values_beyond_f16_are_cut_and_not_infinite, 0,
 	    N_ISAS);
 	tcase_add_loop_test(t, the_head_multiplies_what_was_normalised, 0, N_ISAS);
-	tcase_add_test(t, a_team_meets_at_every_barrier);
-	tcase_add_test(t, shares_cover_everything_once);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
