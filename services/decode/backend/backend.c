@@ -62,6 +62,13 @@ check(const struct backend_options *o, struct err *e)
 	return 0;
 }
 
+/* A group of 0 is a whole row, too: who fills in a model may leave it out. */
+static bool
+in_groups(int32_t group, int32_t n_in)
+{
+	return group > 0 && group < n_in;
+}
+
 /* One factor a row, and none of the variations that no backend computes. */
 static bool
 is_simple(const struct model *m)
@@ -72,11 +79,11 @@ is_simple(const struct model *m)
 			&l->gate, &l->up, &l->down };
 
 		for (size_t j = 0; j < sizeof(all) / sizeof(all[0]); j++)
-			if (all[j]->group != all[j]->n_in)
+			if (in_groups(all[j]->group, all[j]->n_in))
 				return false;
 	}
 	return !m->config.qk_norm && (m->head.type != DENSE_I8 ||
-	    m->head.group == m->head.n_in);
+	    !in_groups(m->head.group, m->head.n_in));
 }
 
 int
