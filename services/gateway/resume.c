@@ -149,6 +149,7 @@ resume_submit(struct upstream_request *q)
 	forced = json_copy(q->pieces.tokens);
 	n_forced = json_array_size(forced);
 	pieces_restart(&q->pieces);
+	q->told = 0;
 	memcpy(q->boot, q->u->boot, sizeof(q->boot));
 	attempt = q->attempt + 1;
 	pthread_mutex_unlock(&q->u->lock);

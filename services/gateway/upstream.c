@@ -164,7 +164,10 @@ on_status(struct upstream *u, json_t *obj)
 
 		if (q == NULL || strcmp(q->boot, s.boot) != 0)
 			continue;
-		pieces_know(&q->pieces, json_integer_value(next));
+		/* What the last status had must have come; what this one
+		 * has may still be on its way. */
+		pieces_know(&q->pieces, q->told);
+		q->told = json_integer_value(next);
 		if (pieces_gap(&q->pieces))
 			pthread_cond_signal(&q->cond);
 	}

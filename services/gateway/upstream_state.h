@@ -59,6 +59,7 @@ struct upstream_request {
 	int64_t attempt;
 	struct pieces pieces;
 	int64_t taken, acked;		/* seq */
+	int64_t told;			/* seq that the last status had */
 	pthread_cond_t cond;
 	bool waiting;			/* its thread is in upstream_wait */
 	bool away;			/* no worker has it: to be resumed */
