@@ -4,7 +4,11 @@
  * same protocol (golden.json); within 0.5 % of it, and ref and cpu within 0.1 %
  * of each other on the same windows.
  *
- * Measured with all 64 windows (32704 tokens): see docs/benchmarks.md.
+ * Measured over all 64 windows (32704 tokens), where ref takes minutes:
+ *
+ *	head		ref	cpu
+ *	int8 (the file)	38.7753	38.7779
+ *	bf16		38.7586	38.7522
  */
 #include <check.h>
 #include <math.h>
