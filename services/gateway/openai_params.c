@@ -37,6 +37,32 @@ openai_member(const json_t *body, const char *name)
 	return json_is_null(v) ? NULL : v;
 }
 
+void
+openai_request_free(struct openai_request *q)
+{
+	json_decref(q->generate);
+	*q = (struct openai_request){ 0 };
+}
+
+int
+openai_begin(const json_t *body, bool chat, struct openai_request *q, struct err *e)
+{
+	*q = (struct openai_request){ .chat = chat };
+	if (!json_is_object(body))
+		return err_set(e, ERR_BAD_MESSAGE,
+		    "the body is not a JSON object");
+	if ((q->generate = json_object()) == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
+	return 0;
+}
+
+int
+openai_not_offered(struct err *e, const char *name)
+{
+	return err_set_param(e, ERR_UNSUPPORTED, name, "'%s' is not offered",
+	    name);
+}
+
 static int
 parse_number(const json_t *v, const struct number *n, json_t *generate,
     struct err *e)

@@ -43,9 +43,16 @@ int openai_parse_completion(const json_t *body, struct openai_request *q,
     struct err *e);
 void openai_request_free(struct openai_request *q);
 
-/* openai_params.c: what the two have in common, into q->generate. */
+/*
+ * openai_params.c: what the two have in common.  An empty request; its shared
+ * members, into q->generate; the refusal of what is understood and not offered.
+ */
+int openai_begin(const json_t *body, bool chat, struct openai_request *q,
+    struct err *e);
 int openai_parse_params(const json_t *body, struct openai_request *q,
     struct err *e);
+
+int openai_not_offered(struct err *e, const char *name);
 
 /* The member of body, or NULL if it is absent or null. */
 const json_t *openai_member(const json_t *body, const char *name);

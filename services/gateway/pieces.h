@@ -48,9 +48,10 @@ void pieces_free(struct pieces *p);
 /*
  * One entry of a step event (time_us: its time) or of a replay (0).  Sets
  * *added.  All of d is copied, to the last number: it is freed by another
- * thread, and Jansson's counts of references are not made for two.  ERR_BAD_MESSAGE if d cannot be what a worker
- * sends: a piece without tokens or finish, tokens that are no ids, a piece that
- * overlaps what is here only in part.  ERR_NO_MEMORY.
+ * thread, and Jansson's counts of references are not made for two.
+ * ERR_BAD_MESSAGE if d cannot be what a worker sends: a piece without tokens or
+ * finish, tokens that are no ids, a piece that overlaps what is here only in
+ * part.  ERR_NO_MEMORY.
  */
 int pieces_add(struct pieces *p, const struct decode_piece *d, int64_t time_us,
     enum pieces_added *added, struct err *e);

@@ -36,6 +36,17 @@ upstream_create(struct upstream **out, const struct upstream_config *c,
 	return 0;
 }
 
+enum upstream_state
+upstream_state_now(const struct upstream *u, int64_t now)
+{
+	if (u->client == NULL || u->event_ms == 0 ||
+	    now - u->event_ms > UPSTREAM_DOWN_MS)
+		return UPSTREAM_DOWN;
+	/* A chat names a model, so it is needed to answer one. */
+	return u->ready && u->model.id[0] != '\0' ? UPSTREAM_READY :
+	    UPSTREAM_LOADING;
+}
+
 void
 upstream_health(struct upstream *u, struct upstream_health *h)
 {

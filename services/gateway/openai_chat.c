@@ -1,18 +1,17 @@
 /*
- * What only a chat or only a completion has: the messages and the prompt, and
- * the members that would change the answer and are not offered.
+ * What only a chat has: the messages, and the members that would change the
+ * answer and are not offered.
  */
 #include "openai_request.h"
 
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "buf.h"
 #include "decode.h"
 
-enum { MESSAGES_MAX = 4096, LOGPROBS_COMPLETION_MAX = 5 };
+enum { MESSAGES_MAX = 4096 };
 
 /* What the template is asked for, by what the client wrote. */
 static const struct { const char *name, *role; } roles[] = {
@@ -21,13 +20,6 @@ static const struct { const char *name, *role; } roles[] = {
 	{ "user", "user" },
 	{ "assistant", "assistant" },
 };
-
-void
-openai_request_free(struct openai_request *q)
-{
-	json_decref(q->generate);
-	*q = (struct openai_request){ 0 };
-}
 
 static const char *
 string_member(const json_t *obj, const char *name)
@@ -167,13 +159,6 @@ parse_messages(const json_t *body, json_t *generate, struct err *e)
 	return r;
 }
 
-static int
-not_offered(struct err *e, const char *name)
-{
-	return err_set_param(e, ERR_UNSUPPORTED, name, "'%s' is not offered",
-	    name);
-}
-
 static bool
 is_word(const json_t *v, const char *a, const char *b)
 {
@@ -198,24 +183,24 @@ refuse_chat(const json_t *body, struct err *e)
 	for (i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
 		if ((v = openai_member(body, lists[i])) != NULL &&
 		    !(json_is_array(v) && json_array_size(v) == 0))
-			return not_offered(e, lists[i]);
+			return openai_not_offered(e, lists[i]);
 	for (i = 0; i < sizeof(choices) / sizeof(choices[0]); i++)
 		if ((v = openai_member(body, choices[i])) != NULL &&
 		    !is_word(v, "none", "auto"))
-			return not_offered(e, choices[i]);
+			return openai_not_offered(e, choices[i]);
 	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		if (openai_member(body, others[i]) != NULL)
-			return not_offered(e, others[i]);
+			return openai_not_offered(e, others[i]);
 	if ((v = openai_member(body, "response_format")) != NULL &&
 	    !is_word(json_object_get(v, "type"), "text", "text"))
 		return err_set_param(e, ERR_UNSUPPORTED, "response_format",
 		    "'response_format' other than text is not offered");
 	if ((v = openai_member(body, "modalities")) != NULL) {
 		if (!json_is_array(v))
-			return not_offered(e, "modalities");
+			return openai_not_offered(e, "modalities");
 		json_array_foreach((json_t *)(uintptr_t)v, i, m)
 			if (!is_word(m, "text", "text"))
-				return not_offered(e, "modalities");
+				return openai_not_offered(e, "modalities");
 	}
 	return 0;
 }
@@ -246,129 +231,16 @@ parse_chat_logprobs(const json_t *body, struct openai_request *q,
 	return 0;
 }
 
-static int
-begin(const json_t *body, bool chat, struct openai_request *q, struct err *e)
-{
-	*q = (struct openai_request){ .chat = chat };
-	if (!json_is_object(body))
-		return err_set(e, ERR_BAD_MESSAGE,
-		    "the body is not a JSON object");
-	if ((q->generate = json_object()) == NULL)
-		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
-	return 0;
-}
-
 int
 openai_parse_chat(const json_t *body, struct openai_request *q, struct err *e)
 {
 	int r;
 
-	if ((r = begin(body, true, q, e)) != 0 ||
+	if ((r = openai_begin(body, true, q, e)) != 0 ||
 	    (r = openai_parse_params(body, q, e)) != 0 ||
 	    (r = refuse_chat(body, e)) != 0 ||
 	    (r = parse_chat_logprobs(body, q, e)) != 0 ||
 	    (r = parse_messages(body, q->generate, e)) != 0)
 		openai_request_free(q);
-	return r;
-}
-
-static int
-set_ids(const json_t *ids, struct openai_request *q, struct err *e)
-{
-	size_t i;
-	json_t *id;
-
-	json_array_foreach((json_t *)(uintptr_t)ids, i, id)
-		if (!json_is_integer(id) || json_integer_value(id) < 0 ||
-		    json_integer_value(id) >= 1 << 20)
-			return err_set_param(e, ERR_RANGE, "prompt",
-			    "'prompt' has an element that is not a token id");
-	q->prompt_ids = (json_t *)(uintptr_t)ids;
-	json_object_set(q->generate, "prompt_ids", q->prompt_ids);
-	return 0;
-}
-
-/* A string, ids, or a list with one of either. */
-static int
-parse_prompt(const json_t *body, struct openai_request *q, struct err *e)
-{
-	const json_t *v = openai_member(body, "prompt");
-	const json_t *first = json_array_get(v, 0);
-
-	if (json_is_string(first) || json_is_array(first)) {
-		if (json_array_size(v) > 1)
-			return err_set_param(e, ERR_UNSUPPORTED, "prompt",
-			    "'prompt' has %zu prompts: one a request is "
-			    "offered", json_array_size(v));
-		v = first;
-	}
-	if (v == NULL)
-		return err_set_param(e, ERR_BAD_MESSAGE, "prompt",
-		    "'prompt' is missing");
-	if (json_is_array(v) && json_array_size(v) > 0)
-		return set_ids(v, q, e);
-	if (!json_is_string(v) || json_string_length(v) == 0)
-		return err_set_param(e, ERR_RANGE, "prompt",
-		    "'prompt' is neither a text nor a list of token ids, or "
-		    "it is empty");
-	if (json_string_length(v) > DECODE_PROMPT_MAX)
-		return err_set_param(e, ERR_RANGE, "prompt",
-		    "'prompt' has %zu bytes, more than %d",
-		    json_string_length(v), DECODE_PROMPT_MAX);
-	q->prompt = json_string_value(v);
-	json_object_set(q->generate, "prompt", (json_t *)(uintptr_t)v);
-	return 0;
-}
-
-static int
-parse_completion_logprobs(const json_t *body, struct openai_request *q,
-    struct err *e)
-{
-	const json_t *v = openai_member(body, "logprobs");
-
-	if (v == NULL)
-		return 0;
-	if (!json_is_integer(v) || json_integer_value(v) < 0 ||
-	    json_integer_value(v) > LOGPROBS_COMPLETION_MAX)
-		return err_set_param(e, ERR_RANGE, "logprobs",
-		    "'logprobs' is not an integer from 0 to %d",
-		    LOGPROBS_COMPLETION_MAX);
-	q->logprobs = true;
-	json_object_set_new(q->generate, "logprobs",
-	    json_integer(json_integer_value(v)));
-	return 0;
-}
-
-int
-openai_parse_completion(const json_t *body, struct openai_request *q,
-    struct err *e)
-{
-	const json_t *v;
-	int r;
-
-	if ((r = begin(body, false, q, e)) != 0 ||
-	    (r = openai_parse_params(body, q, e)) != 0 ||
-	    (r = parse_completion_logprobs(body, q, e)) != 0 ||
-	    (r = parse_prompt(body, q, e)) != 0)
-		goto fail;
-	if ((v = openai_member(body, "echo")) != NULL && !json_is_boolean(v)) {
-		r = err_set_param(e, ERR_RANGE, "echo",
-		    "'echo' is neither true nor false");
-		goto fail;
-	}
-	q->echo = json_is_true(v);
-	if (q->echo && q->logprobs) {
-		r = err_set_param(e, ERR_UNSUPPORTED, "echo",
-		    "'echo' with logprobs is not offered");
-		goto fail;
-	}
-	if ((v = openai_member(body, "suffix")) != NULL &&
-	    !(json_is_string(v) && json_string_length(v) == 0)) {
-		r = not_offered(e, "suffix");
-		goto fail;
-	}
-	return 0;
-fail:
-	openai_request_free(q);
 	return r;
 }
