@@ -244,7 +244,7 @@ read_pairs(struct reader *r, uint64_t n, struct gguf *g)
 }
 
 static int
-get_alignment(const struct reader *r, const struct gguf *g, uint64_t *out)
+get_alignment(const struct reader *r, struct gguf *g)
 {
 	int64_t v = ALIGNMENT_DEFAULT;
 	struct err e = { 0 };
@@ -255,23 +255,24 @@ get_alignment(const struct reader *r, const struct gguf *g, uint64_t *out)
 	if (v < 8 || v > ALIGNMENT_MAX || (v & (v - 1)) != 0)
 		return bad(r, "general.alignment is %lld, expected a power of "
 		    "two in 8..%d", (long long)v, ALIGNMENT_MAX);
-	*out = (uint64_t)v;
+	g->alignment = (uint64_t)v;
 	return 0;
 }
 
 /* From offsets in the data, which begins at byte start, to places. */
 static int
-place_tensors(const struct reader *r, struct gguf *g, uint64_t start,
-    uint64_t alignment)
+place_tensors(const struct reader *r, struct gguf *g)
 {
+	uint64_t start = (r->at + g->alignment - 1) & ~(g->alignment - 1);
+
 	for (size_t i = 0; i < g->n_tensors; i++) {
 		struct gguf_tensor *t = &g->tensors[i];
 		uint64_t offset;
 
-		if (t->offset % alignment != 0)
+		if (t->offset % g->alignment != 0)
 			return bad(r, "tensor '%.*s' begins at %llu, which is no "
 			    "multiple of %llu", SHOWN(t->name),
-			    ULL(t->offset), ULL(alignment));
+			    ULL(t->offset), ULL(g->alignment));
 		if (__builtin_add_overflow(t->offset, start, &offset) ||
 		    offset >= r->n)
 			return bad(r, "tensor '%.*s' begins %llu bytes into the "
@@ -298,7 +299,6 @@ place_tensors(const struct reader *r, struct gguf *g, uint64_t start,
 static int
 read_tensors(struct reader *r, uint64_t n, struct gguf *g)
 {
-	uint64_t alignment = ALIGNMENT_DEFAULT, start;
 	int rc;
 
 	if ((g->tensors = calloc((size_t)n + 1, sizeof(*g->tensors))) == NULL)
@@ -306,10 +306,7 @@ read_tensors(struct reader *r, uint64_t n, struct gguf *g)
 	for (; g->n_tensors < n; g->n_tensors++)
 		if (take_tensor(r, &g->tensors[g->n_tensors]) != 0)
 			return ERR_BAD_FILE;
-	if ((rc = get_alignment(r, g, &alignment)) != 0)
-		return rc;
-	start = (r->at + alignment - 1) / alignment * alignment;
-	if ((rc = place_tensors(r, g, start, alignment)) != 0)
+	if ((rc = get_alignment(r, g)) != 0 || (rc = place_tensors(r, g)) != 0)
 		return rc;
 	qsort(g->tensors, g->n_tensors, sizeof(*g->tensors), by_name);
 	for (size_t i = 1; i < g->n_tensors; i++)
@@ -373,8 +370,10 @@ gguf_parse(const void *bytes, size_t n, const char *what, struct gguf **g,
 
 	if (parsed == NULL || (parsed->what = strdup(what)) == NULL)
 		rc = err_set(e, ERR_NO_MEMORY, "no memory for a GGUF file");
-	else
+	else {
+		parsed->size = n;
 		rc = read_file(&r, parsed);
+	}
 	if (rc != 0) {
 		gguf_close(parsed);
 		return rc;

@@ -92,6 +92,13 @@ const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 enum { GGUF_SHOWN_MAX = 64 };
 int gguf_shown(struct gguf_string s);
 
+/* All keys, in the order of their bytes. */
+size_t gguf_n_keys(const struct gguf *g);
+struct gguf_string gguf_key_at(const struct gguf *g, size_t i);
+
+/* Between two tensors there are less than `alignment` bytes of padding. */
+uint64_t gguf_alignment(const struct gguf *g);
+uint64_t gguf_size(const struct gguf *g);	/* of the file, bytes */
 const char *gguf_what(const struct gguf *g);	/* the file's name, for sentences */
 
 #endif

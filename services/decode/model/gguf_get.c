@@ -281,6 +281,30 @@ gguf_tensor_at(const struct gguf *g, size_t i)
 	return &g->tensors[i];
 }
 
+size_t
+gguf_n_keys(const struct gguf *g)
+{
+	return g->n_pairs;
+}
+
+struct gguf_string
+gguf_key_at(const struct gguf *g, size_t i)
+{
+	return g->pairs[i].key;
+}
+
+uint64_t
+gguf_alignment(const struct gguf *g)
+{
+	return g->alignment;
+}
+
+uint64_t
+gguf_size(const struct gguf *g)
+{
+	return g->size;
+}
+
 const char *
 gguf_what(const struct gguf *g)
 {

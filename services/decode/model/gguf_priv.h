@@ -15,6 +15,7 @@ struct gguf_pair {
 
 struct gguf {
 	char *what;
+	uint64_t size, alignment;	/* bytes */
 	struct gguf_pair *pairs;	/* sorted by key */
 	size_t n_pairs;
 	struct gguf_tensor *tensors;	/* sorted by name */
