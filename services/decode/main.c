@@ -25,7 +25,8 @@ enum {
 	REQUEST_THREADS = 2,
 	TICK_MS = 125,		/* half of DECODE_STATUS_MS: never late by one */
 	IDLE_MS = 50,		/* a lease that ran out is noticed by then */
-	UNACKED_MS = 500,	/* for the last acks, after everything ended */
+	UNACKED_MS = 1000,	/* after everything ended: a silence of two status
+				 * periods, a replay, an ack */
 };
 
 static const struct conf_program program = {

@@ -16,7 +16,7 @@
 #include "clock.h"
 #include "process.h"
 
-enum { CALL_MS = 10000, ENV_MAX = 256 };
+enum { CALL_MS = 10000, RUN_MS = 120000, ENV_MAX = 256 };
 
 extern char **environ;
 
@@ -251,7 +251,7 @@ process_run(const char *dir, const char *const args[], char *text,
 	int status;
 
 	process_start(&p, dir, "run", args);
-	status = process_wait(&p, 30000);
+	status = process_wait(&p, RUN_MS);
 	read_file(p.log, text, size);
 	unlink(p.log);
 	return status;

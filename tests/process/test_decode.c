@@ -13,13 +13,15 @@
 #include "worker.h"
 
 static const char hello[] = "Hello! How can I help you today?";
+/* However slow the machine is, nothing is cut at SIGTERM. */
+static const char *const patient[] = { "--drain-ms", "100000", NULL };
 static struct worker w = { .base = 0x10000 };
 
 static void
 setup(void)
 {
 	if (w.process.pid == 0)
-		worker_start(&w, NULL);
+		worker_start(&w, patient);
 }
 
 static void
@@ -90,7 +92,7 @@ START_TEST(a_killed_worker_goes_on_with_the_same_tokens)
 	ck_assert_int_eq(worker_generate(&w, 2, json_deep_copy(body), 0, &e), 0);
 	s = worker_read_some(&w, 2, 20);
 	ck_assert_int_eq(process_end(&w.process, SIGKILL, 5000), 128 + SIGKILL);
-	worker_start(&w, NULL);
+	worker_start(&w, patient);
 
 	for (int i = 0; i < s->n_tokens; i++)
 		json_array_append_new(forced, json_integer(s->tokens[i]));
@@ -304,8 +306,8 @@ START_TEST(sigterm_drains_and_exits_with_0)
 	    0, &e), 0);
 	kill(w.process.pid, SIGTERM);
 	ck_assert_int_eq(worker_read(&w, 1)->n_tokens, 200);
-	ck_assert_int_eq(process_wait(&w.process, 15000), 0);
-	worker_start(&w, NULL);
+	ck_assert_int_eq(process_wait(&w.process, 100000), 0);
+	worker_start(&w, patient);
 }
 END_TEST
 

@@ -64,10 +64,12 @@ take(struct worker *w, json_t *v)
 		require(s->n_tokens < WORKER_TOKENS, "too many tokens");
 		s->tokens[s->n_tokens++] = (int32_t)json_integer_value(token);
 	}
-	json_array_extend(s->logprobs, p.logprobs);
+	/* Copies: the bus frees its own on the subscriber's thread. */
+	json_array_foreach(p.logprobs, i, token)
+		json_array_append_new(s->logprobs, json_deep_copy(token));
 	snprintf(s->finish, sizeof(s->finish), "%s", p.finish);
 	if (p.finish[0] != '\0')
-		s->stats = json_incref(p.stats);
+		s->stats = json_deep_copy(p.stats);
 }
 
 static void
