@@ -2,7 +2,11 @@
  * The table of routes.  Health is public; everything else asks for a key if
  * there are keys.
  */
+#include <pthread.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "gateway.h"
 #include "log.h"
@@ -60,6 +64,30 @@ method_of(const char *method)
 	return "other";
 }
 
+/*
+ * Give back what this request had of its thread's stack: connections go round
+ * all threads, so that each would keep its deepest pages for good.
+ */
+static void
+trim_stack(void)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), low, here;
+	pthread_attr_t attr;
+	void *stack;
+	size_t size;
+
+	if (pthread_getattr_np(pthread_self(), &attr) != 0)
+		return;
+	if (pthread_attr_getstack(&attr, &stack, &size) == 0) {
+		low = (uintptr_t)stack;
+		/* What is below here may still be called from here. */
+		here = ((uintptr_t)&stack & ~(page - 1)) - page;
+		if (here > low && here - low < size)
+			madvise(stack, here - low, MADV_DONTNEED);
+	}
+	pthread_attr_destroy(&attr);
+}
+
 void
 gateway_on_done(void *arg, const char *request_id, const char *method,
     const char *path, int status, double seconds, uint64_t bytes_out)
@@ -77,4 +105,5 @@ gateway_on_done(void *arg, const char *request_id, const char *method,
 		log_debug("request=%s method=%s route=%s status=%d ms=%.1f "
 		    "bytes=%llu", request_id, method, route, status,
 		    seconds * 1e3, (unsigned long long)bytes_out);
+	trim_stack();
 }

@@ -25,6 +25,7 @@ gateway_start(void)
 	char bind[32];
 	const char *args[] = { BUILD "/bin/1bit-halo-server", "--bind", bind,
 		"--runtime-dir", gateway_dir, "--resume-timeout-s", "4", "--verbose",
+		"--max-streams", "2",
 		NULL };
 
 	process_make_dir(gateway_dir);

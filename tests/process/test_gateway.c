@@ -165,6 +165,28 @@ START_TEST(an_error_of_the_worker_keeps_its_status)
 }
 END_TEST
 
+START_TEST(more_streams_than_the_limit_are_told_to_come_back)
+{
+	struct http_client a, b, c;
+	char first[33], second[33];
+
+	json_decref(gateway_begin(&a, gateway_streamed, first));
+	json_decref(gateway_begin(&b, gateway_plain, second));
+	http_post(&c, gateway_port, gateway_chat, "", gateway_streamed);
+	http_rest(&c);
+	ck_assert_int_eq(http_status(&c), 429);
+	ck_assert(http_has(&c, "\r\nRetry-After: 1\r\n"));
+	ck_assert(http_has(&c, "\"code\":\"queue_full\""));
+	http_close(&c);
+	fake_piece(first, 0, 1, "one", "stop", false);
+	fake_piece(second, 0, 1, "one", "stop", false);
+	gateway_check_stream(&a, "one");
+	http_rest(&b);
+	ck_assert_int_eq(http_status(&b), 200);
+	http_close(&b);
+}
+END_TEST
+
 START_TEST(another_model_is_not_found)
 {
 	struct http_client c;
@@ -282,6 +304,7 @@ main(void)
 	tcase_add_loop_test(t, a_client_that_leaves_is_cancelled, 0, 2);
 	tcase_add_loop_test(t, an_error_of_the_worker_keeps_its_status, 0,
 	    (int)(sizeof(errors) / sizeof(errors[0])));
+	tcase_add_test(t, more_streams_than_the_limit_are_told_to_come_back);
 	tcase_add_test(t, another_model_is_not_found);
 	tcase_add_test(t, a_completion_of_ids_may_echo_them);
 	tcase_add_test(t, the_bus_tells_health_and_counts);

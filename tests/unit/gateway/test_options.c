@@ -71,7 +71,7 @@ START_TEST(the_defaults_and_one_upstream_are_fine)
 	struct err e;
 
 	ck_assert_int_eq(check("{}", &o, &e), 0);
-	ck_assert_int_eq(o.max_streams, 256);
+	ck_assert_int_eq(o.max_streams, 128);
 	ck_assert_int_eq(check("{\"upstream\":[\"http://127.0.0.1:8080\"],"
 	    "\"log_format\":\"json\"}", &o, &e), 0);
 }
