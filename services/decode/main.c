@@ -346,7 +346,9 @@ main(int argc, char *argv[])
 	drain(&compute);
 	atomic_store(&compute.stop, true);
 	pthread_join(compute.thread, NULL);
-	if (web != NULL)
-		web_stop(web, 1000);
-	return r == 0 ? 0 : 1;	/* the sockets are left to exit: see bus.h */
+	/* Sockets are left to exit, see bus.h; and the HTTP port, since ending
+	 * it takes CivetWeb up to two seconds of our clients' pause. */
+	for (int i = 0; web != NULL && web_active(web) > 0 && i < 100; i++)
+		usleep(10000);
+	return r == 0 ? 0 : 1;
 }
