@@ -62,6 +62,50 @@ static const struct {
 	    "\n"
 	    "  --jsonl      every line is {\"ids\":[...]}; prints {\"text\":\"...\"}, with\n"
 	    "               U+FFFD for bytes that are not UTF-8\n" },
+	{ "pull", pkg_pull,
+	    "pull NAME|HF:OWNER/REPOSITORY[@REVISION]|URL [--dir DIR] [--name NAME]\n"
+	    "        [--sha256 HEX] [--file PATTERN] [--licence TEXT] [--convert]\n"
+	    "        [--force] [--quiet]",
+	    "Download a model into the model directory: one of the catalogue (list\n"
+	    "--catalogue), a repository of the hub, or any file of HTTP or HTTPS.  A\n"
+	    "pull that was cut, killed or ran out of disk goes on where it ended when\n"
+	    "the same command is given again.  A model appears whole or not at all,\n"
+	    "with NAME.manifest.json beside it: source, licence, sha256 of every file.\n"
+	    "\n"
+	    "  --dir DIR         model directory; default: $HALO_MODELS_DIR, else\n"
+	    "                    /var/lib/1bit-halo/models if it can be written, else\n"
+	    "                    $XDG_DATA_HOME/1bit-halo/models (~/.local/share)\n"
+	    "  --name NAME       what to call it; default: that of the catalogue, of\n"
+	    "                    the repository, or of the file in the URL\n"
+	    "  --sha256 HEX      what the file of a URL must have; of a repository the\n"
+	    "                    hub's index is asked.  Without either the sum is kept\n"
+	    "                    and called not pinned\n"
+	    "  --file PATTERN    one file of a repository: '*-Q2_0.gguf'\n"
+	    "  --licence TEXT    for the manifest, if the source does not say it\n"
+	    "  --convert         make a .h1b of it beside it\n"
+	    "  --force           replace a model of that name; begin anew\n"
+	    "  --quiet           no progress; print the path alone\n"
+	    "  --retries N       attempts in a row that bring nothing; default 5\n"
+	    "  --stall-seconds N so long under 1 KiB/s ends an attempt; default 30\n"
+	    "  --hub-url URL     another hub; default $HALO_HUB_URL, else\n"
+	    "                    https://huggingface.co\n"
+	    "\n"
+	    "Status 1: a file is not of the expected sum, or no model.  What needs a\n"
+	    "login cannot be pulled.  Redirects: 5, to http and https alone, never\n"
+	    "from https to http.\n" },
+	{ "list", pkg_list,
+	    "list [--dir DIR] [--json] [--verify] [--catalogue]",
+	    "The models in the model directory, and pulls that did not end.\n"
+	    "\n"
+	    "  --json        one array of objects\n"
+	    "  --verify      take the sums of what was pulled again; status 1 if one\n"
+	    "                is not what it was\n"
+	    "  --catalogue   what `pull NAME` knows\n" },
+	{ "rm", pkg_rm,
+	    "rm NAME [--dir DIR]",
+	    "Remove a model from the model directory, with its manifest and what is\n"
+	    "left of a pull.  It does not ask.  A worker that runs keeps its model\n"
+	    "until it ends.\n" },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -69,7 +113,7 @@ static const struct {
 static void
 help(FILE *fp)
 {
-	fputs("1bit-halo-pkg - make, look at and check model files\n\n"
+	fputs("1bit-halo-pkg - fetch, make, look at and check model files\n\n"
 	    "usage:\n", fp);
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		fprintf(fp, "    1bit-halo-pkg %s\n", commands[i].usage);
@@ -79,7 +123,8 @@ help(FILE *fp)
 		fprintf(fp, "\n%s\n\n%s", commands[i].name, commands[i].help);
 	fputs("\nexit status\n\n"
 	    "0  done\n"
-	    "1  verify: the file is damaged; tokenize, detokenize: a line was refused\n"
+	    "1  verify, list --verify: a file is damaged; pull: not what was expected;\n"
+	    "   tokenize, detokenize: a line was refused\n"
 	    "2  unusable arguments or files; the reason is on standard error\n"
 	    "\nexamples\n\n"
 	    "    1bit-halo-pkg convert halo-demo/ models/halo-demo.h1b\n"

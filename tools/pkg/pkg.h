@@ -43,5 +43,8 @@ int pkg_verify(int argc, char *argv[]);
 int pkg_synth(int argc, char *argv[]);
 int pkg_tokenize(int argc, char *argv[]);
 int pkg_detokenize(int argc, char *argv[]);
+int pkg_pull(int argc, char *argv[]);
+int pkg_list(int argc, char *argv[]);
+int pkg_rm(int argc, char *argv[]);
 
 #endif
