@@ -46,9 +46,21 @@ model_row(void *arg, enum h1b_part part, int32_t layer, int32_t row, float *out,
 	return 0;
 }
 
+static int32_t
+model_group(void *arg, enum h1b_part part, int32_t layer)
+{
+	const struct model *m = arg;
+	const struct model_layer *l = &m->layers[layer];
+
+	return part == H1B_Q ? l->q.group : part == H1B_K ? l->k.group :
+	    part == H1B_V ? l->v.group : part == H1B_O ? l->o.group :
+	    part == H1B_GATE ? l->gate.group : part == H1B_UP ? l->up.group :
+	    l->down.group;
+}
+
 static int
 model_codes(void *arg, enum h1b_part part, int32_t layer, int32_t row,
-    uint8_t *codes, float *scale, struct err *e)
+    uint8_t *codes, float *scales, struct err *e)
 {
 	const struct model *m = arg;
 	const struct model_layer *l = &m->layers[layer];
@@ -56,10 +68,13 @@ model_codes(void *arg, enum h1b_part part, int32_t layer, int32_t row,
 	    part == H1B_V ? &l->v : part == H1B_O ? &l->o :
 	    part == H1B_GATE ? &l->gate : part == H1B_UP ? &l->up : &l->down;
 
+	int32_t n_groups = (w->n_in + w->group - 1) / w->group;
+
 	(void)e;
 	for (int32_t i = 0; i < w->n_in; i++)
 		codes[i] = (uint8_t)(ternary_weight(w, row, i) + 1);
-	*scale = w->scales[row];
+	memcpy(scales, w->scales + (size_t)row * (size_t)n_groups,
+	    (size_t)n_groups * sizeof(float));
 	return 0;
 }
 
@@ -114,7 +129,7 @@ convert_h1b(const struct job *j, struct err *e)
 	    .architecture = m.architecture, .chat_template = m.chat_template,
 	    .n_chat_template = m.n_chat_template, .tokenizer = m.tokenizer,
 	    .n_tokenizer = m.n_tokenizer, .row = model_row,
-	    .codes = model_codes, .arg = &m };
+	    .group = model_group, .codes = model_codes, .arg = &m };
 	if ((origin = text_of(m.source, m.n_source)) == NULL)
 		rc = err_set(e, ERR_NO_MEMORY, "no memory for a text");
 	else

@@ -11,55 +11,67 @@ _Static_assert(sizeof(struct h1b_header) == 256, "no padding");
 _Static_assert(sizeof(struct h1b_entry) == 96, "no padding");
 
 /* A size that the header gives. */
-enum dim { ONE, VOCAB, HIDDEN, HEADS, KV_HEADS, FFN };
+enum dim { ONE, VOCAB, HIDDEN, HEADS, KV_HEADS, FFN, HEAD_DIM };
 
 enum kind { TEXT, VECTOR, TERNARY, EMBED, HEAD };
+
+/* Which models have it. */
+enum when { ALWAYS, WITH_SUB_NORMS, WITH_QK_NORM };
 
 struct row {
 	enum h1b_part part;
 	const char *name;
 	enum kind kind;
 	enum dim rows, cols;
-	bool sub_norm;		/* only in models that have these */
+	enum when when;
 	uint64_t size_max;	/* of a TEXT */
 };
 
 static const struct row before[] = {
-	{ H1B_ARCHITECTURE, "architecture", TEXT, ONE, ONE, false, 63 },
-	{ H1B_NAME, "name", TEXT, ONE, ONE, false, 255 },
-	{ H1B_SOURCE, "source", TEXT, ONE, ONE, false, H1B_TEXT_MAX },
-	{ H1B_CHAT_TEMPLATE, "chat_template", TEXT, ONE, ONE, false,
+	{ H1B_ARCHITECTURE, "architecture", TEXT, ONE, ONE, ALWAYS, 63 },
+	{ H1B_NAME, "name", TEXT, ONE, ONE, ALWAYS, 255 },
+	{ H1B_SOURCE, "source", TEXT, ONE, ONE, ALWAYS, H1B_TEXT_MAX },
+	{ H1B_CHAT_TEMPLATE, "chat_template", TEXT, ONE, ONE, ALWAYS,
 	    H1B_TEXT_MAX },
-	{ H1B_TOKENIZER, "tokenizer", TEXT, ONE, ONE, false,
+	{ H1B_TOKENIZER, "tokenizer", TEXT, ONE, ONE, ALWAYS,
 	    H1B_TOKENIZER_MAX },
-	{ H1B_EMBED, "embed", EMBED, VOCAB, HIDDEN, false, 0 },
-	{ H1B_NORM, "norm", VECTOR, ONE, HIDDEN, false, 0 },
+	{ H1B_EMBED, "embed", EMBED, VOCAB, HIDDEN, ALWAYS, 0 },
+	{ H1B_NORM, "norm", VECTOR, ONE, HIDDEN, ALWAYS, 0 },
 };
 
 /* In the order in which a forward pass reads them. */
 static const struct row layer[] = {
-	{ H1B_ATTN_NORM, "attn_norm", VECTOR, ONE, HIDDEN, false, 0 },
-	{ H1B_Q, "q", TERNARY, HEADS, HIDDEN, false, 0 },
-	{ H1B_K, "k", TERNARY, KV_HEADS, HIDDEN, false, 0 },
-	{ H1B_V, "v", TERNARY, KV_HEADS, HIDDEN, false, 0 },
-	{ H1B_ATTN_SUB_NORM, "attn_sub_norm", VECTOR, ONE, HEADS, true, 0 },
-	{ H1B_O, "o", TERNARY, HIDDEN, HEADS, false, 0 },
-	{ H1B_FFN_NORM, "ffn_norm", VECTOR, ONE, HIDDEN, false, 0 },
-	{ H1B_GATE, "gate", TERNARY, FFN, HIDDEN, false, 0 },
-	{ H1B_UP, "up", TERNARY, FFN, HIDDEN, false, 0 },
-	{ H1B_FFN_SUB_NORM, "ffn_sub_norm", VECTOR, ONE, FFN, true, 0 },
-	{ H1B_DOWN, "down", TERNARY, HIDDEN, FFN, false, 0 },
+	{ H1B_ATTN_NORM, "attn_norm", VECTOR, ONE, HIDDEN, ALWAYS, 0 },
+	{ H1B_Q, "q", TERNARY, HEADS, HIDDEN, ALWAYS, 0 },
+	{ H1B_K, "k", TERNARY, KV_HEADS, HIDDEN, ALWAYS, 0 },
+	{ H1B_V, "v", TERNARY, KV_HEADS, HIDDEN, ALWAYS, 0 },
+	{ H1B_Q_NORM, "q_norm", VECTOR, ONE, HEAD_DIM, WITH_QK_NORM, 0 },
+	{ H1B_K_NORM, "k_norm", VECTOR, ONE, HEAD_DIM, WITH_QK_NORM, 0 },
+	{ H1B_ATTN_SUB_NORM, "attn_sub_norm", VECTOR, ONE, HEADS,
+	    WITH_SUB_NORMS, 0 },
+	{ H1B_O, "o", TERNARY, HIDDEN, HEADS, ALWAYS, 0 },
+	{ H1B_FFN_NORM, "ffn_norm", VECTOR, ONE, HIDDEN, ALWAYS, 0 },
+	{ H1B_GATE, "gate", TERNARY, FFN, HIDDEN, ALWAYS, 0 },
+	{ H1B_UP, "up", TERNARY, FFN, HIDDEN, ALWAYS, 0 },
+	{ H1B_FFN_SUB_NORM, "ffn_sub_norm", VECTOR, ONE, FFN, WITH_SUB_NORMS,
+	    0 },
+	{ H1B_DOWN, "down", TERNARY, HIDDEN, FFN, ALWAYS, 0 },
 };
 
-static const struct row after[] = {
-	{ H1B_HEAD, "head", HEAD, VOCAB, HIDDEN, false, 0 },
+static const struct row head = {
+	H1B_HEAD, "head", HEAD, VOCAB, HIDDEN, ALWAYS, 0
+};
+
+/* Last, so that it can be added to a file that is complete without it. */
+static const struct row probe = {
+	H1B_PROBE, "probe", TEXT, ONE, ONE, ALWAYS, H1B_PROBE_MAX
 };
 
 #define N(a) (sizeof(a) / sizeof((a)[0]))
 
 struct list {
 	const struct model_config *c;
-	enum dense_type embed_type, head_type;
+	const struct h1b_form *f;
 	struct h1b_section *v;
 	uint32_t n;
 };
@@ -78,6 +90,8 @@ dim(const struct model_config *c, enum dim d)
 		return (uint64_t)c->n_kv_heads * (uint64_t)c->head_dim;
 	case FFN:
 		return (uint64_t)c->ffn;
+	case HEAD_DIM:
+		return (uint64_t)c->head_dim;
 	case ONE:
 		break;
 	}
@@ -90,6 +104,7 @@ tensor_size(enum h1b_type type, uint64_t rows, uint64_t cols)
 {
 	switch (type) {
 	case H1B_BF16:
+	case H1B_F16:
 		return rows * cols * 2;
 	case H1B_I8:
 		return rows * cols;
@@ -103,34 +118,42 @@ tensor_size(enum h1b_type type, uint64_t rows, uint64_t cols)
 	return 0;
 }
 
-static struct h1b_section *
+static void
 add(struct list *l, const struct row *r, int32_t layer_no, enum h1b_type type,
     bool scale)
 {
 	struct h1b_section *s = &l->v[l->n++];
 	uint64_t rows = dim(l->c, r->rows), cols = dim(l->c, r->cols);
+	int group = h1b_group_of(r->part);
+	uint64_t width = group >= 0 ? (uint64_t)l->f->groups[group] : 0;
 
 	*s = (struct h1b_section){ .part = r->part, .layer = layer_no,
-	    .scale = scale, .type = type };
+	    .scale = scale, .type = type,
+	    .group = (int32_t)(width > 0 ? width : cols) };
 	if (layer_no >= 0)
 		snprintf(s->name, sizeof(s->name), "layers.%d.%s%s", layer_no,
 		    r->name, scale ? ".scale" : "");
 	else
 		snprintf(s->name, sizeof(s->name), "%s%s", r->name,
 		    scale ? ".scale" : "");
-	s->dims[0] = scale ? 1 : rows;
-	s->dims[1] = scale ? rows : cols;
+	s->dims[0] = rows;
+	s->dims[1] = cols;
+	if (scale) {
+		s->dims[0] = width > 0 ? rows : 1;
+		s->dims[1] = width > 0 ? (cols + width - 1) / width : rows;
+	}
 	s->size = r->kind == TEXT ? r->size_max :
 	    tensor_size(type, s->dims[0], s->dims[1]);
-	return s;
 }
 
 static void
 add_row(struct list *l, const struct row *r, int32_t layer_no)
 {
-	enum dense_type dense = r->kind == EMBED ? l->embed_type : l->head_type;
+	enum dense_type dense = r->kind == EMBED ? l->f->embed_type :
+	    l->f->head_type;
 
-	if (r->sub_norm && !l->c->sub_norms)
+	if ((r->when == WITH_SUB_NORMS && !l->c->sub_norms) ||
+	    (r->when == WITH_QK_NORM && !l->c->qk_norm))
 		return;
 	switch (r->kind) {
 	case TEXT:
@@ -153,14 +176,11 @@ add_row(struct list *l, const struct row *r, int32_t layer_no)
 }
 
 int
-h1b_layout(const struct model_config *c, enum dense_type embed_type,
-    enum dense_type head_type, struct h1b_section **list, uint32_t *n,
-    struct err *e)
+h1b_layout(const struct model_config *c, const struct h1b_form *f,
+    struct h1b_section **list, uint32_t *n, struct err *e)
 {
-	struct list l = { .c = c, .embed_type = embed_type,
-	    .head_type = head_type };
-	size_t most = N(before) + 1 + 2 * N(after) +
-	    (size_t)c->n_layers * 2 * N(layer);
+	struct list l = { .c = c, .f = f };
+	size_t most = N(before) + 1 + 2 + 1 + (size_t)c->n_layers * 2 * N(layer);
 
 	if ((l.v = calloc(most, sizeof(*l.v))) == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for %zu sections",
@@ -171,11 +191,80 @@ h1b_layout(const struct model_config *c, enum dense_type embed_type,
 		for (size_t i = 0; i < N(layer); i++)
 			add_row(&l, &layer[i], k);
 	if (!c->tied)
-		for (size_t i = 0; i < N(after); i++)
-			add_row(&l, &after[i], -1);
+		add_row(&l, &head, -1);
+	if (f->probe)
+		add_row(&l, &probe, -1);
 	assert(l.n <= most);
 	*list = l.v;
 	*n = l.n;
+	return 0;
+}
+
+static const struct row *
+row_of(enum h1b_part part)
+{
+	for (size_t i = 0; i < N(before); i++)
+		if (before[i].part == part)
+			return &before[i];
+	for (size_t i = 0; i < N(layer); i++)
+		if (layer[i].part == part)
+			return &layer[i];
+	return part == H1B_HEAD ? &head : &probe;
+}
+
+int32_t
+h1b_columns(const struct model_config *c, enum h1b_part part)
+{
+	return (int32_t)dim(c, row_of(part)->cols);
+}
+
+static const enum h1b_part grouped[H1B_GROUPS] = {
+	H1B_Q, H1B_K, H1B_V, H1B_O, H1B_GATE, H1B_UP, H1B_DOWN, H1B_EMBED,
+	H1B_HEAD,
+};
+
+int
+h1b_group_of(enum h1b_part part)
+{
+	for (int i = 0; i < H1B_GROUPS; i++)
+		if (grouped[i] == part)
+			return i;
+	return -1;
+}
+
+static bool
+is_dense(enum dense_type t)
+{
+	return t == DENSE_BF16 || t == DENSE_I8 || t == DENSE_F32 ||
+	    t == DENSE_F16;
+}
+
+int
+h1b_form_check(const struct model_config *c, const struct h1b_form *f,
+    struct err *e)
+{
+	if (!is_dense(f->embed_type))
+		return err_set(e, ERR_RANGE, "embed_type %u, not in 1, 2, 3, 6",
+		    (unsigned)f->embed_type);
+	if (c->tied ? f->head_type != 0 : !is_dense(f->head_type))
+		return err_set(e, ERR_RANGE, "head_type %u, expected %s",
+		    (unsigned)f->head_type, c->tied ? "0" : "1, 2, 3 or 6");
+	for (int i = 0; i < H1B_GROUPS; i++) {
+		int32_t cols = h1b_columns(c, grouped[i]), g = f->groups[i];
+		int32_t unit = i < H1B_GROUP_EMBED ? 64 : 16;
+		enum dense_type type = i == H1B_GROUP_EMBED ? f->embed_type :
+		    i == H1B_GROUP_HEAD ? f->head_type : DENSE_I8;
+
+		if (g == 0)
+			continue;
+		if (type != DENSE_I8)
+			return err_set(e, ERR_RANGE, "group %d of %s is %d, "
+			    "expected 0", i, row_of(grouped[i])->name, g);
+		if (g < 0 || g % unit != 0 || g >= cols)
+			return err_set(e, ERR_RANGE, "group %d of %s is %d, "
+			    "expected a multiple of %d below %d", i,
+			    row_of(grouped[i])->name, g, unit, cols);
+	}
 	return 0;
 }
 
@@ -189,7 +278,7 @@ const char *
 h1b_type_name(uint32_t type)
 {
 	static const char *const names[] = { "?", "bf16", "i8", "f32", "t2",
-	    "bytes" };
+	    "bytes", "f16" };
 
 	return names[type < N(names) ? type : 0];
 }
@@ -203,11 +292,20 @@ h1b_t2_stride(int32_t n_in)
 void
 h1b_t2_pack(const uint8_t *codes, int32_t n_in, uint8_t *out)
 {
-	memset(out, 0x55, (size_t)h1b_t2_stride(n_in));	/* all zero weights */
-	for (int32_t k = 0; k < n_in; k++) {
-		int32_t b = k / TERNARY_BLOCK, i = k % TERNARY_BLOCK / 64;
-		uint8_t *p = &out[b * 64 + k % 64];
+	int32_t k = 0;
 
-		*p = (uint8_t)((*p & ~(3 << 2 * i)) | codes[k] << 2 * i);
+	for (; n_in - k >= TERNARY_BLOCK; k += TERNARY_BLOCK, out += 64)
+		for (int32_t j = 0; j < 64; j++)
+			out[j] = (uint8_t)(codes[k + j] |
+			    codes[k + 64 + j] << 2 | codes[k + 128 + j] << 4 |
+			    codes[k + 192 + j] << 6);
+	if (k == n_in)
+		return;
+	memset(out, 0x55, 64);	/* all zero weights */
+	for (int32_t i = 0; k < n_in; i++, k++) {
+		int shift = i / 64 * 2;
+		uint8_t *p = &out[i % 64];
+
+		*p = (uint8_t)((*p & ~(3 << shift)) | codes[k] << shift);
 	}
 }

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "buf.h"
 #include "err.h"
 #include "model/model.h"
 
@@ -26,6 +27,7 @@ enum {
 	H1B_NAME_MAX = 56,	/* bytes with the NUL */
 	H1B_TEXT_MAX = 1 << 20,	/* chat template, source: bytes */
 	H1B_TOKENIZER_MAX = 64 << 20,	/* bytes */
+	H1B_PROBE_MAX = 1 << 20,
 };
 
 #define H1B_MAGIC "H1B"		/* and its NUL */
@@ -34,7 +36,10 @@ enum h1b_flag {
 	H1B_ROPE_INTERLEAVED = 1,
 	H1B_SUB_NORMS = 2,
 	H1B_TIED = 4,
-	H1B_FLAGS = 7,
+	H1B_QK_NORM = 8,
+	H1B_ACT_FLOAT = 16,
+	H1B_HAS_PROBE = 32,
+	H1B_FLAGS = 63,
 };
 
 enum h1b_type {
@@ -43,6 +48,14 @@ enum h1b_type {
 	H1B_F32 = DENSE_F32,
 	H1B_T2 = 4,
 	H1B_BYTES = 5,
+	H1B_F16 = DENSE_F16,
+};
+
+/* What has factors by groups of columns, in the order of the header. */
+enum h1b_group {
+	H1B_GROUP_Q, H1B_GROUP_K, H1B_GROUP_V, H1B_GROUP_O, H1B_GROUP_GATE,
+	H1B_GROUP_UP, H1B_GROUP_DOWN, H1B_GROUP_EMBED, H1B_GROUP_HEAD,
+	H1B_GROUPS,
 };
 
 struct h1b_header {
@@ -60,7 +73,8 @@ struct h1b_header {
 	int32_t bos, n_eos;
 	uint32_t embed_type, head_type;	/* head_type 0: tied */
 	int32_t eos[MODEL_EOS_MAX];
-	uint8_t zero[128];
+	int32_t groups[H1B_GROUPS];	/* columns of a factor; 0: all of a row */
+	uint8_t zero[92];
 };
 
 struct h1b_entry {
@@ -87,16 +101,37 @@ struct h1b_section {
 	bool scale;			/* the scales of the section before it */
 	enum h1b_type type;
 	uint64_t dims[2];
+	int32_t group;			/* columns of a factor, if there are any */
 	uint64_t size;			/* bytes; for BYTES the largest allowed */
 };
 
+/* What the sections follow from, besides the sizes. */
+struct h1b_form {
+	enum dense_type embed_type, head_type;	/* head_type 0 when tied */
+	int32_t groups[H1B_GROUPS];	/* as in the header */
+	bool probe;
+};
+
 /*
- * The sections of a model of sizes c (which model_config_check passed), in
- * their order.  *list [*n] is the caller's to free.
+ * Are the types known, and is each group 0 or a multiple of 64 (of a ternary
+ * matrix; 16 of an I8 one, of others 0) less than the columns?  c has passed
+ * model_config_check.
  */
-int h1b_layout(const struct model_config *c, enum dense_type embed_type,
-    enum dense_type head_type, struct h1b_section **list, uint32_t *n,
+int h1b_form_check(const struct model_config *c, const struct h1b_form *f,
     struct err *e);
+
+/*
+ * The sections of a model of sizes c and form f (which the two checks passed),
+ * in their order.  *list [*n] is the caller's to free.
+ */
+int h1b_layout(const struct model_config *c, const struct h1b_form *f,
+    struct h1b_section **list, uint32_t *n, struct err *e);
+
+/* Where the groups of a matrix are in the header, or -1: no matrix. */
+int h1b_group_of(enum h1b_part part);
+
+/* Columns of a part of a model of sizes c. */
+int32_t h1b_columns(const struct model_config *c, enum h1b_part part);
 
 /* The next multiple of H1B_ALIGN. */
 uint64_t h1b_align(uint64_t offset);
@@ -116,7 +151,15 @@ void h1b_t2_pack(const uint8_t *codes, int32_t n_in, uint8_t *out);
  */
 struct h1b_source {
 	struct model_config config;
-	enum dense_type embed_type, head_type;	/* head_type 0 when tied */
+	/*
+	 * How embedding and head are to be held, at first as the source has
+	 * them; whoever writes may change it.  head_type 0 when tied.  A group
+	 * (I8 only) above 0, up to the columns: row_i8 gives the bytes and a
+	 * factor for each so many columns.  0: the writer makes one factor a
+	 * row of what `row` gives.
+	 */
+	enum dense_type embed_type, head_type;
+	int32_t embed_group, head_group;
 	const char *architecture, *name, *origin;	/* printable ASCII */
 	const char *chat_template;
 	size_t n_chat_template;
@@ -125,11 +168,36 @@ struct h1b_source {
 	/* Row `row` of a norm (one row), embedding or head: out [columns]. */
 	int (*row)(void *arg, enum h1b_part part, int32_t layer, int32_t row,
 	    float *out, struct err *e);
-	/* Row `row` of a ternary tensor: codes [columns], 0..2, and its factor. */
+	/*
+	 * Row `row` of an embedding or head that is int8: q [columns], each
+	 * -127..127, scales [ceil(columns / group)].  NULL: none is.
+	 */
+	int (*row_i8)(void *arg, enum h1b_part part, int32_t row, int8_t *q,
+	    float *scales, struct err *e);
+	/*
+	 * Columns of a ternary tensor that share a factor: a multiple of 64, or
+	 * the columns of the row.  NULL: all of a row, everywhere.
+	 */
+	int32_t (*group)(void *arg, enum h1b_part part, int32_t layer);
+	/*
+	 * Row `row` of a ternary tensor: codes [columns], 0..2, and its factors,
+	 * scales [ceil(columns / group)], finite and not negative.
+	 */
 	int (*codes)(void *arg, enum h1b_part part, int32_t layer, int32_t row,
-	    uint8_t *codes, float *scale, struct err *e);
-	/* May be NULL. */
+	    uint8_t *codes, float *scales, struct err *e);
+	/* Bytes written.  May be NULL. */
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	/*
+	 * Called now and then: give back the memory of what was read, as by
+	 * madvise(MADV_DONTNEED) on a mapped file.  May be NULL.
+	 */
+	void (*drop)(void *arg);
+	/*
+	 * Append the probe of m, which is what was written: see selfcheck.h.
+	 * NULL: the file has none.  Only h1b_write calls it.
+	 */
+	int (*probe)(void *arg, const struct model *m, struct buf *out,
+	    struct err *e);
 	void *arg;
 };
 
@@ -140,6 +208,13 @@ struct h1b_source {
  * or scale that is not finite.
  */
 int h1b_write(const char *path, const struct h1b_source *s, bool force,
+    struct err *e);
+
+/*
+ * The bytes that h1b_write would write but for a probe: *image [*n] begins at
+ * a multiple of 2 MiB and is the caller's, for munmap.
+ */
+int h1b_image(const struct h1b_source *s, void **image, size_t *n,
     struct err *e);
 
 #endif

@@ -34,6 +34,13 @@ h1b_check_bf16(const void *bytes, size_t n)
 }
 
 bool
+h1b_check_f16(const void *bytes, size_t n)
+{
+	return no_carry(bytes, n, 0x7c007c007c007c00, 0x0400040004000400,
+	    0x8000800080008000);
+}
+
+bool
 h1b_check_f32(const void *bytes, size_t n)
 {
 	return no_carry(bytes, n, 0x7f8000007f800000, 0x0080000000800000,

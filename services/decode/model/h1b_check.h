@@ -12,6 +12,7 @@
  */
 bool h1b_check_t2(const void *bytes, size_t n);		/* no code 3 */
 bool h1b_check_bf16(const void *bytes, size_t n);	/* finite */
+bool h1b_check_f16(const void *bytes, size_t n);	/* finite */
 bool h1b_check_f32(const void *bytes, size_t n);	/* finite */
 bool h1b_check_i8(const void *bytes, size_t n);		/* -127..127 */
 

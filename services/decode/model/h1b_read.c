@@ -72,19 +72,12 @@ check_header(const struct reader *r, const struct h1b_header *h)
 	if ((h->flags & ~(uint32_t)H1B_FLAGS) != 0)
 		return BAD(r, "header: flags %#x, known are %#x", r->what,
 		    h->flags, (unsigned)H1B_FLAGS);
-	if (h->embed_type < DENSE_BF16 || h->embed_type > DENSE_F32)
-		return BAD(r, "header: embed_type %u, not in 1..3", r->what,
-		    h->embed_type);
-	if ((h->flags & H1B_TIED) != 0 ? h->head_type != 0 :
-	    h->head_type < DENSE_BF16 || h->head_type > DENSE_F32)
-		return BAD(r, "header: head_type %u, expected %s", r->what,
-		    h->head_type, (h->flags & H1B_TIED) != 0 ? "0" : "1..3");
 	return 0;
 }
 
 static int
 read_config(const struct reader *r, const struct h1b_header *h,
-    struct model_config *c)
+    struct model_config *c, struct h1b_form *f)
 {
 	struct err why;
 
@@ -99,11 +92,20 @@ read_config(const struct reader *r, const struct h1b_header *h,
 		.act = (enum model_act)h->act,
 		.rope_interleaved = (h->flags & H1B_ROPE_INTERLEAVED) != 0,
 		.sub_norms = (h->flags & H1B_SUB_NORMS) != 0,
+		.qk_norm = (h->flags & H1B_QK_NORM) != 0,
+		.act_float = (h->flags & H1B_ACT_FLOAT) != 0,
 		.tied = (h->flags & H1B_TIED) != 0,
 		.bos = h->bos, .n_eos = h->n_eos,
 	};
 	memcpy(c->eos, h->eos, sizeof(c->eos));
-	if (model_config_check(c, &why) != 0)
+	*f = (struct h1b_form){
+		.embed_type = (enum dense_type)h->embed_type,
+		.head_type = (enum dense_type)h->head_type,
+		.probe = (h->flags & H1B_HAS_PROBE) != 0,
+	};
+	memcpy(f->groups, h->groups, sizeof(f->groups));
+	if (model_config_check(c, &why) != 0 ||
+	    h1b_form_check(c, f, &why) != 0)
 		return BAD(r, "header: %s", r->what, why.text);
 	return 0;
 }
@@ -209,6 +211,8 @@ check_bytes(const struct reader *r, uint32_t i)
 			bad = "a weight with code 3";
 		if (en->type == H1B_BF16 && !h1b_check_bf16(p + at, k))
 			bad = "a value that is not finite";
+		if (en->type == H1B_F16 && !h1b_check_f16(p + at, k))
+			bad = "a value that is not finite";
 		if (en->type == H1B_F32 && !h1b_check_f32(p + at, k))
 			bad = "a value that is not finite";
 		if (en->type == H1B_I8 && !h1b_check_i8(p + at, k))
@@ -231,7 +235,7 @@ check_meaning(const struct reader *r, uint32_t i)
 	const uint8_t *p = r->bytes + en->offset;
 	int32_t n_in = (int32_t)s->dims[1], stride = h1b_t2_stride(n_in);
 
-	if (s->scale && !h1b_check_scales((const float *)p, s->dims[1]))
+	if (s->scale && !h1b_check_scales((const float *)p, en->size / 4))
 		return BAD(r, "section '%s': a negative scale", r->what, s->name);
 	if (s->type == H1B_T2 && n_in % TERNARY_BLOCK != 0)
 		for (uint64_t o = 0; o < s->dims[0]; o++)
@@ -279,12 +283,14 @@ bind_dense(struct dense *d, const struct h1b_section *s, const void *p)
 {
 	if (s->scale) {
 		d->scales = p;
+		d->group = s->group;
 		return;
 	}
 	d->type = (enum dense_type)s->type;
 	d->data = p;
 	d->n_out = (int32_t)s->dims[0];
 	d->n_in = (int32_t)s->dims[1];
+	d->group = d->n_in;
 }
 
 static void
@@ -300,6 +306,10 @@ bind_layer(struct model_layer *l, const struct h1b_section *s, const void *p)
 		l->ffn_norm = p;
 	else if (s->part == H1B_FFN_SUB_NORM)
 		l->ffn_sub_norm = p;
+	else if (s->part == H1B_Q_NORM)
+		l->q_norm = p;
+	else if (s->part == H1B_K_NORM)
+		l->k_norm = p;
 	else if (s->scale)
 		w->scales = p;
 	else {
@@ -307,6 +317,7 @@ bind_layer(struct model_layer *l, const struct h1b_section *s, const void *p)
 		w->n_out = (int32_t)s->dims[0];
 		w->n_in = (int32_t)s->dims[1];
 		w->stride = h1b_t2_stride(w->n_in);
+		w->group = s->group;
 	}
 }
 
@@ -332,6 +343,10 @@ bind(struct model *m, const struct h1b_section *s, const void *p, size_t size)
 		m->tokenizer = p;
 		m->n_tokenizer = size;
 		break;
+	case H1B_PROBE:
+		m->probe = p;
+		m->n_probe = size;
+		break;
 	case H1B_EMBED:
 		bind_dense(&m->embed, s, p);
 		break;
@@ -350,7 +365,7 @@ bind(struct model *m, const struct h1b_section *s, const void *p, size_t size)
 
 /*
  * What makes two files the same model: sizes, tokenizer and weights by their
- * checksums, not names, texts or places.
+ * checksums, not names, texts, places or a probe.
  */
 static void
 fingerprint(const struct reader *r, char out[65])
@@ -361,12 +376,17 @@ fingerprint(const struct reader *r, char out[65])
 
 	h.file_size = 0;
 	h.directory_crc = h.header_crc = 0;
+	if ((h.flags & H1B_HAS_PROBE) != 0) {
+		h.flags &= ~(uint32_t)H1B_HAS_PROBE;
+		h.n_sections--;
+	}
 	sha256_init(&s);
 	sha256_add(&s, &h, sizeof(h));
 	for (uint32_t i = 0; i < r->n_want; i++) {
 		struct h1b_entry en = r->dir[i];
 
-		if (r->want[i].part < H1B_TOKENIZER)
+		if (r->want[i].part < H1B_TOKENIZER ||
+		    r->want[i].part == H1B_PROBE)
 			continue;
 		en.offset = 0;
 		sha256_add(&s, &en, sizeof(en));
@@ -402,13 +422,13 @@ model_parse(const void *bytes, size_t n, const char *what, struct model *m,
 	struct reader r = { .bytes = bytes, .n = n, .what = what, .h = h,
 	    .e = e };
 	struct model parsed = { 0 };
+	struct h1b_form form;
 	int rc;
 
 	if ((rc = check_start(&r, h)) != 0 || (rc = check_header(&r, h)) != 0 ||
-	    (rc = read_config(&r, h, &parsed.config)) != 0)
+	    (rc = read_config(&r, h, &parsed.config, &form)) != 0)
 		return rc;
-	if ((rc = h1b_layout(&parsed.config, (enum dense_type)h->embed_type,
-	    (enum dense_type)h->head_type, &r.want, &r.n_want, e)) != 0)
+	if ((rc = h1b_layout(&parsed.config, &form, &r.want, &r.n_want, e)) != 0)
 		return rc;
 	r.dir = (const struct h1b_entry *)(r.bytes + sizeof(*h));
 	parsed.layers = calloc((size_t)parsed.config.n_layers,

@@ -183,8 +183,8 @@ check_tensors(const struct hf *h, struct err *e)
 	int rc;
 
 	/* As bf16, so that the only scales are those of the ternary tensors. */
-	if ((rc = h1b_layout(c, DENSE_BF16, c->tied ? 0 : DENSE_BF16, &list, &n,
-	    e)) != 0)
+	if ((rc = h1b_layout(c, &(struct h1b_form){ .embed_type = DENSE_BF16,
+	    .head_type = c->tied ? 0 : DENSE_BF16 }, &list, &n, e)) != 0)
 		return rc;
 	for (uint32_t i = 0; rc == 0 && i < n; i++)
 		if (list[i].type != H1B_BYTES) {

@@ -103,6 +103,8 @@ struct model {
 	size_t n_chat_template;		/* bytes */
 	const char *source;		/* where it came from, for people; borrowed */
 	size_t n_source;		/* bytes */
+	const void *probe;		/* golden logits, see selfcheck.h; borrowed */
+	size_t n_probe;			/* bytes; 0: the file has none */
 	int64_t n_params;
 	char fingerprint[65];		/* hex: identifies the weights */
 	int64_t file_time;		/* Unix seconds */

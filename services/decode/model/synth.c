@@ -46,23 +46,13 @@ unit(uint64_t r)
 	return (float)(int32_t)(r >> 40) * 0x1p-23f - 1;
 }
 
-static int32_t
-columns(const struct model_config *c, enum h1b_part part)
-{
-	if (part == H1B_ATTN_SUB_NORM || part == H1B_O)
-		return c->n_heads * c->head_dim;
-	if (part == H1B_FFN_SUB_NORM || part == H1B_DOWN)
-		return c->ffn;
-	return c->hidden;
-}
-
 static int
 get_row(void *arg, enum h1b_part part, int32_t layer, int32_t row, float *out,
     struct err *e)
 {
 	const struct synth *s = arg;
 	uint64_t key = row_key(s, part, layer, row);
-	int32_t n = columns(s->c, part);
+	int32_t n = h1b_columns(s->c, part);
 	bool dense = part == H1B_EMBED || part == H1B_HEAD;
 
 	(void)e;
@@ -76,11 +66,11 @@ get_row(void *arg, enum h1b_part part, int32_t layer, int32_t row, float *out,
 
 static int
 get_codes(void *arg, enum h1b_part part, int32_t layer, int32_t row,
-    uint8_t *codes, float *scale, struct err *e)
+    uint8_t *codes, float *scales, struct err *e)
 {
 	const struct synth *s = arg;
 	uint64_t key = row_key(s, part, layer, row);
-	int32_t n = columns(s->c, part);
+	int32_t n = h1b_columns(s->c, part);
 
 	(void)e;
 	for (int32_t i = 0; i < n; i += 8) {
@@ -89,7 +79,7 @@ get_codes(void *arg, enum h1b_part part, int32_t layer, int32_t row,
 		for (int32_t k = i; k < i + 8 && k < n; k++, r >>= 8)
 			codes[k] = (uint8_t)((r & 0xff) * 3 >> 8);
 	}
-	*scale = sqrtf(1.5f / (float)n) * (1 + 0.5f * unit(mix(~key)));
+	scales[0] = sqrtf(1.5f / (float)n) * (1 + 0.5f * unit(mix(~key)));
 	return 0;
 }
 
