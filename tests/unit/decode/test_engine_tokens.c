@@ -48,6 +48,31 @@ START_TEST(neighbours_chunks_and_slots_change_nothing)
 }
 END_TEST
 
+/* Token k is what the sampler says for position k after all before it. */
+START_TEST(each_token_is_drawn_for_its_own_position)
+{
+	static const int32_t pages[] = { 0, 1 };
+	struct sampler_params p = { .temperature = 1.3F, .top_p = 1,
+		.repeat_penalty = 1, .seed = 5 };
+	int32_t seen[64] = { 'a', 'b', 'c' };
+	float logits[WORLD_VOCAB];
+	struct sampler *s;
+	struct err e;
+
+	run_alone(1, "abc", "'temperature':1.3,'seed':5,'max_tokens':40");
+	ck_assert_int_eq(sampler_create(WORLD_VOCAB, &s, &e), 0);
+	for (int k = 0; k < 40; k++) {
+		struct backend_row row = { .pos = 2 + k, .pages = pages };
+
+		memcpy(world.kv, seen, sizeof(seen));
+		world_logits(logits, &row);
+		seen[3 + k] = sampler_choose(s, &p, logits, seen, 3 + k, 3, k);
+		ck_assert_int_eq(world_heard(1)->tokens[k], seen[3 + k]);
+	}
+	sampler_destroy(s);
+}
+END_TEST
+
 /* Cut a generation after any number of tokens and go on in another engine. */
 START_TEST(a_forced_prefix_goes_on_where_it_was_cut)
 {
@@ -294,6 +319,7 @@ main(void)
 	TCase *t = tcase_create("tokens");
 
 	tcase_add_test(t, neighbours_chunks_and_slots_change_nothing);
+	tcase_add_test(t, each_token_is_drawn_for_its_own_position);
 	tcase_add_test(t, a_forced_prefix_goes_on_where_it_was_cut);
 	tcase_add_test(t, forced_tokens_that_are_all_answer_at_once);
 	tcase_add_loop_test(t, text_stops_where_it_should, 0, COUNT(texts));
