@@ -97,7 +97,7 @@ backend_open(const struct model *m, const struct backend_options *o,
 
 	if (r != 0)
 		return r;
-	if (!is_simple(m))
+	if (!is_simple(m) && strcmp(o->name, "ref") != 0)
 		return err_set(e, ERR_UNSUPPORTED, "%.64s: factors for groups of "
 		    "columns, or norms of q and k, are not computed yet", m->name);
 	for (size_t i = 0; i < n; i++) {

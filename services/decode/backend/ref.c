@@ -23,6 +23,7 @@ struct ref {
 	float *h, *x, *q, *k, *v, *a, *g, *u;	/* [max_rows, their width] */
 	int8_t *xq;		/* [max_rows, widest, in whole blocks] */
 	double *x_scale;	/* [max_rows] */
+	double *dots;		/* [max_rows]: of one row of weights */
 	int8_t *w;		/* one row of weights, -1, 0, +1 */
 	float *w_row;		/* one row of the head */
 	double *scores;		/* [n_ctx] */
@@ -69,16 +70,57 @@ unpack(const struct ternary *w, int o, int8_t *out)
 				out[j] = (int8_t)((codes[j] >> 2 * i & 3) - 1);
 }
 
-/* n is a multiple of 64. */
-static int32_t
-dot(const int8_t *a, const int8_t *b, int n)
+/* Of n weights and the same of an input row. */
+static double
+dot(const int8_t *w, const int8_t *q, int n)
 {
 	int32_t sum = 0;
 
-	for (int i = 0; i < n; i += 64)
-		for (int j = 0; j < 64; j++)
-			sum += a[i + j] * b[i + j];
+	for (int i = 0; i < n; i++)
+		sum += w[i] * q[i];
 	return sum;
+}
+
+static double
+dot_float(const int8_t *w, const float *x, int n)
+{
+	double sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += (double)w[i] * (double)x[i];
+	return sum;
+}
+
+/* A model that was not trained with 8-bit activations takes them as they are. */
+static bool
+is_float(const struct ref *s)
+{
+	return s->m->config.act_float;
+}
+
+/* s->dots[r] = row o of w, which is in s->w, times row r of the input. */
+static void
+dot_row(struct ref *s, const struct ternary *w, int o, const float *x, int n_rows)
+{
+	int group = w->group > 0 ? w->group : w->n_in, wide = 4 * w->stride;
+	int n_groups = (w->n_in + group - 1) / group;
+	const float *scales = w->scales + (size_t)o * (size_t)n_groups;
+
+	for (int r = 0; r < n_rows; r++) {
+		const int8_t *q = s->xq + (size_t)r * (size_t)wide;
+		const float *f = x + (size_t)r * (size_t)w->n_in;
+
+		s->dots[r] = 0;
+		for (int g = 0, i = 0; g < n_groups; g++, i += group) {
+			int n = w->n_in - i < group ? w->n_in - i : group;
+
+			s->dots[r] += (double)scales[g] * (is_float(s) ?
+			    dot_float(s->w + i, f + i, n) :
+			    dot(s->w + i, q + i, n));
+		}
+		if (!is_float(s))
+			s->dots[r] *= s->x_scale[r];
+	}
 }
 
 /* y[r] = (or +=) W x[r] for n_rows rows: the ternary linear layer. */
@@ -86,25 +128,27 @@ static void
 linear(struct ref *s, const struct ternary *w, const float *x, int n_rows,
     float *y, bool add)
 {
-	int n = 4 * w->stride;	/* n_in, rounded up to a block */
-
-	for (int r = 0; r < n_rows; r++) {
-		int8_t *q = s->xq + (size_t)r * (size_t)n;
-
-		memset(q, 0, (size_t)n);
+	for (int r = 0; r < n_rows && !is_float(s); r++)
 		s->x_scale[r] = quantise(x + (size_t)r * (size_t)w->n_in,
-		    w->n_in, q);
-	}
+		    w->n_in, s->xq + (size_t)r * 4 * (size_t)w->stride);
 	for (int o = 0; o < w->n_out; o++) {
 		unpack(w, o, s->w);
+		dot_row(s, w, o, x, n_rows);
 		for (int r = 0; r < n_rows; r++) {
 			float *to = y + (size_t)r * (size_t)w->n_out + o;
-			double out = dot(s->w, s->xq + (size_t)r * (size_t)n, n) *
-			    (double)w->scales[o] * s->x_scale[r];
 
-			*to = add ? (float)((double)*to + out) : (float)out;
+			*to = (float)((add ? (double)*to : 0) + s->dots[r]);
 		}
 	}
+}
+
+/* RMSNorm of each of n_heads heads: Qwen3, before RoPE. */
+static void
+norm_heads(const struct model_config *f, float *x, int n_heads,
+    const float *weight)
+{
+	for (int h = 0; h < n_heads && weight != NULL; h++, x += f->head_dim)
+		rms_norm(x, weight, f->head_dim, f->norm_eps, x);
 }
 
 /* Rotate n_heads heads of head_dim, in place. */
@@ -194,6 +238,8 @@ attention_part(struct ref *s, int i, const struct backend_row *rows, int n)
 	for (int r = 0; r < n; r++) {
 		float *k = s->k + (size_t)r * n_kv;
 
+		norm_heads(f, s->q + (size_t)r * n_q, f->n_heads, l->q_norm);
+		norm_heads(f, k, f->n_kv_heads, l->k_norm);
 		rope(f, s->q + (size_t)r * n_q, f->n_heads, rows[r].pos);
 		rope(f, k, f->n_kv_heads, rows[r].pos);
 		memcpy(slot(s, s->keys, i, rows[r].pages, rows[r].pos), k,
@@ -278,7 +324,7 @@ static void
 free_state(struct ref *s)
 {
 	void *all[] = { s->keys, s->values, s->h, s->x, s->q, s->k, s->v, s->a,
-		s->g, s->u, s->xq, s->x_scale, s->w, s->w_row, s->scores, s };
+		s->g, s->u, s->xq, s->x_scale, s->dots, s->w, s->w_row, s->scores, s };
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		free(all[i]);
@@ -331,6 +377,7 @@ backend_ref_open(const struct model *m, const struct backend_options *o,
 	s->u = take(rows * ffn, fs, &lack);
 	s->xq = take(rows * wide, 1, &lack);
 	s->x_scale = take(rows, sizeof(double), &lack);
+	s->dots = take(rows, sizeof(double), &lack);
 	s->w = take(wide, 1, &lack);
 	s->w_row = take(hidden, fs, &lack);
 	s->scores = take((size_t)o->n_ctx, sizeof(double), &lack);
