@@ -414,6 +414,13 @@ gguf_open(const char *path, struct gguf **g, struct err *e)
 }
 
 void
+gguf_drop(const struct gguf *g)
+{
+	if (g->map != NULL)
+		(void)madvise(g->map, g->map_size, MADV_DONTNEED);
+}
+
+void
 gguf_close(struct gguf *g)
 {
 	if (g == NULL)

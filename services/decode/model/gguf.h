@@ -99,6 +99,8 @@ struct gguf_string gguf_key_at(const struct gguf *g, size_t i);
 /* Between two tensors there are less than `alignment` bytes of padding. */
 uint64_t gguf_alignment(const struct gguf *g);
 uint64_t gguf_size(const struct gguf *g);	/* of the file, bytes */
+/* Give back the memory of what was read; it is read again when needed. */
+void gguf_drop(const struct gguf *g);
 const char *gguf_what(const struct gguf *g);	/* the file's name, for sentences */
 
 #endif
