@@ -1,183 +1,169 @@
 /*
- * Each template is a function that writes pieces: text, and special tokens by
- * their name.  Text between two special tokens is one piece, since a blank
- * before a word belongs to it: "User: " and what the user said are encoded
- * together, which is what makes the ids equal to those of the whole rendering,
- * and without parsing specials, which is what keeps them out of the content.
+ * Recognition compares the digest of a text's canonical form (template_canon.h)
+ * with those of the templates that template_write.c is known to render as
+ * Hugging Face does.  The texts themselves are in tests/data/templates, where
+ * test_template_families.c compares both.
  */
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "tokenizer/chars.h"
-#include "tokenizer/template.h"
+#include "sha256.h"
+#include "tokenizer/template_canon.h"
+#include "tokenizer/template_parts.h"
 
-/* Where pieces go: to ids or to text. */
-struct sink {
-	const struct tokenizer *t;
-	struct ids *ids;	/* or NULL: */
-	struct buf *text;
-	struct err *e;
-};
+enum { FILE_MAX = 1 << 20 };	/* bytes of a template that is read */
 
-struct template {
+/* The first 16 bytes of the SHA-256 of a canonical form, in hex. */
+static const struct {
+	const char *digest;
 	const char *name;
-	const char *jinja;	/* as in tokenizer_config.json, or NULL */
-	/* Write messages [n]; their roles have been checked. */
-	int (*write)(const struct template *tp, const struct sink *s,
-	    const struct message *messages, size_t n, bool generation);
+	unsigned flags;
+} known[] = {
+	{ "4380af8bc57990f50e3fcb0caebde4dc", "bitnet", 0 },
+	{ "436fd3b7ef660c3b1998345c521d0dbb", "bitnet", 0 },
+	{ "b2745203bdc0f8dc0b9897b62f99bd1a", "chatml", 0 },
+	{ "51b7baec69556ad267658cfcc4b4b779", "falcon3", 0 },
+	{ "e8502070223660e819058f07739e7304", "llama3", 0 },
+	{ "32bb245c66b66fbfb20f88835a4733fb", "llama3", TEMPLATE_OPENS },
+	{ "a468ef5862f758bf57c6359fb3875f20", "qwen2", 0 },
+	{ "17e8c27837396fa369eb61a63b047486", "qwen2.5", 0 },
+	{ "9c8608b71f5abf3ebbd36fcd452e7669", "qwen3", 0 },
+	{ "ae643f8841fd03bda6b0ff5001bdffdd", "qwen3", 0 },
+	{ "504221e0ee345311b7fd2d0fb28ed943", "zephyr", 0 },
+	{ "94a1d6911b7f7e9592e52d9ef3a6a499", "zephyr", 0 },
 };
-
-/* str.isspace of Python, which is what Jinja's trim goes by. */
-static bool
-is_space(int32_t cp)
-{
-	return (cp >= 0x09 && cp <= 0x0d) || (cp >= 0x1c && cp <= 0x20) ||
-	    cp == 0x85 || cp == 0xa0 || cp == 0x1680 ||
-	    (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 ||
-	    cp == 0x202f || cp == 0x205f || cp == 0x3000;
-}
-
-static void
-add_trimmed(struct buf *out, const char *text)
-{
-	size_t n = strlen(text), start = n, end = 0;
-
-	for (size_t i = 0; i < n;) {
-		int32_t cp;
-		size_t len = chars_next(text + i, n - i, &cp);
-
-		if (!is_space(cp)) {
-			if (start == n)
-				start = i;
-			end = i + len;
-		}
-		i += len;
-	}
-	if (end > start)
-		buf_add(out, text + start, end - start);
-}
-
-static const char *
-capitalized(const char *role)
-{
-	static const char *const roles[][2] = {
-		{ "system", "System" },
-		{ "user", "User" },
-		{ "assistant", "Assistant" },
-	};
-
-	for (size_t i = 0; i < sizeof(roles) / sizeof(*roles); i++)
-		if (strcmp(role, roles[i][0]) == 0)
-			return roles[i][1];
-	return NULL;
-}
-
-/* Text of this program and of users. */
-static int
-write_text(const struct sink *s, const struct buf *text)
-{
-	if (text->failed)
-		return err_set(s->e, ERR_NO_MEMORY, "memory is short");
-	if (s->ids != NULL)
-		return tokenizer_encode(s->t, text->data, text->len, false,
-		    s->ids, s->e);
-	buf_add(s->text, text->data, text->len);
-	return 0;
-}
-
-static int
-write_special(const struct template *tp, const struct sink *s,
-    const char *name)
-{
-	int32_t id;
-
-	if (s->ids == NULL) {
-		buf_adds(s->text, name);
-		return 0;
-	}
-	if ((id = tokenizer_special(s->t, name)) < 0)
-		return err_set(s->e, ERR_UNSUPPORTED, "the template '%s' needs "
-		    "the token '%s', which the model does not have", tp->name,
-		    name);
-	if (ids_add(s->ids, id) != 0)
-		return err_set(s->e, ERR_NO_MEMORY, "memory is short");
-	return 0;
-}
-
-/* Microsoft's bitnet-b1.58-2B-4T and the demo model. */
-static int
-write_bitnet(const struct template *tp, const struct sink *s,
-    const struct message *messages, size_t n, bool generation)
-{
-	struct buf text = { 0 };
-	int rc = n == 0 ? 0 : write_special(tp, s, "<|begin_of_text|>");
-
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		buf_clear(&text);
-		buf_printf(&text, "%s: ", capitalized(messages[i].role));
-		add_trimmed(&text, messages[i].content);
-		if ((rc = write_text(s, &text)) == 0)
-			rc = write_special(tp, s, "<|eot_id|>");
-	}
-	if (rc == 0 && generation) {
-		buf_clear(&text);
-		buf_adds(&text, "Assistant: ");
-		rc = write_text(s, &text);
-	}
-	buf_free(&text);
-	return rc;
-}
-
-/* For a model that was never taught a chat: a dialogue, as prose has it. */
-static int
-write_plain(const struct template *tp, const struct sink *s,
-    const struct message *messages, size_t n, bool generation)
-{
-	struct buf text = { 0 };
-	int rc;
-
-	(void)tp;
-	for (size_t i = 0; i < n; i++) {
-		buf_printf(&text, "%s: ", capitalized(messages[i].role));
-		add_trimmed(&text, messages[i].content);
-		buf_adds(&text, "\n");
-	}
-	buf_adds(&text, generation ? "Assistant:" : "");
-	rc = write_text(s, &text);
-	buf_free(&text);
-	return rc;
-}
-
-static const struct template templates[] = {
-	{ "bitnet",
-	    "{% for message in messages %}{% if loop.index0 == 0 %}"
-	    "{{ bos_token }}{% endif %}{{ message['role'] | capitalize + ': ' "
-	    "+ message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
-	    "{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}",
-	    write_bitnet },
-	{ "plain", NULL, write_plain },
-};
-enum { N_TEMPLATES = sizeof(templates) / sizeof(*templates) };
 
 const struct template *
 template_find(const char *name)
 {
-	for (int i = 0; i < N_TEMPLATES; i++)
-		if (strcmp(templates[i].name, name) == 0)
-			return &templates[i];
+	for (const struct template *tp = template_list; tp->name != NULL; tp++)
+		if (strcmp(tp->name, name) == 0)
+			return tp;
 	return NULL;
+}
+
+const char *
+template_names(void)
+{
+	return "bitnet, llama3, chatml, qwen2, qwen2.5, qwen3, qwen3-nothink, "
+	    "falcon3, zephyr, plain";
+}
+
+static const struct template *
+find_variant(const char *name, unsigned flags)
+{
+	for (const struct template *tp = template_list; tp->name != NULL; tp++)
+		if (strcmp(tp->name, name) == 0 && tp->flags == flags)
+			return tp;
+	return NULL;
+}
+
+static bool
+has(const char *text, size_t n, const char *word)
+{
+	return memmem(text, n, word, strlen(word)) != NULL;
+}
+
+/* The family whose marks a text has.  Its own rules may differ. */
+static const char *
+resembles(const char *text, size_t n)
+{
+	if (has(text, n, "BITNETAssistant"))
+		return "bitnet";
+	if (has(text, n, "<|im_start|>"))
+		return has(text, n, "reasoning_content") ? "qwen3" : "chatml";
+	if (has(text, n, "<|start_header_id|>") && has(text, n, "<|eot_id|>"))
+		return "llama3";
+	if (has(text, n, "<|user|>") && has(text, n, "<|assistant|>") &&
+	    has(text, n, "eos_token"))
+		return has(text, n, "Falcon") ? "falcon3" : "zephyr";
+	return "plain";
+}
+
+void
+template_digest(const struct buf *canonical, char hex[TEMPLATE_DIGEST + 1])
+{
+	uint8_t sum[SHA256_SIZE];
+
+	sha256(canonical->data, canonical->len, sum);
+	for (int i = 0; i < TEMPLATE_DIGEST / 2; i++)
+		snprintf(hex + 2 * i, 3, "%02x", (unsigned)sum[i]);
 }
 
 const struct template *
 template_recognise(const char *text, size_t n, bool *recognised)
 {
-	*recognised = true;
-	for (int i = 0; i < N_TEMPLATES; i++)
-		if (templates[i].jinja != NULL &&
-		    strlen(templates[i].jinja) == n &&
-		    memcmp(templates[i].jinja, text, n) == 0)
-			return &templates[i];
-	*recognised = false;
-	return template_find("plain");
+	char hex[TEMPLATE_DIGEST + 1] = "";
+	const struct template *tp = NULL;
+	struct buf form = { 0 };
+
+	if (n > 0 && template_canonical(text, n, &form, NULL) == 0 &&
+	    form.len > 0)
+		template_digest(&form, hex);
+	buf_free(&form);
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (strcmp(known[i].digest, hex) == 0)
+			tp = find_variant(known[i].name, known[i].flags);
+	*recognised = tp != NULL;
+	return tp != NULL ? tp : template_find(n > 0 ? resembles(text, n) :
+	    "plain");
+}
+
+static int
+read_file(const char *path, struct buf *text, struct err *e)
+{
+	FILE *fp = fopen(path, "rb");
+	char piece[4096];
+	size_t n;
+	int failed;
+
+	if (fp == NULL)
+		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM,
+		    "%s: %s", path, strerror(errno));
+	errno = 0;
+	while (text->len <= FILE_MAX &&
+	    (n = fread(piece, 1, sizeof(piece), fp)) > 0)
+		buf_add(text, piece, n);
+	failed = ferror(fp) ? errno : 0;
+	fclose(fp);
+	if (failed != 0)
+		return err_set(e, ERR_SYSTEM, "%s: %s", path, strerror(failed));
+	if (text->failed)
+		return err_set(e, ERR_NO_MEMORY, "no memory for %s", path);
+	if (text->len > FILE_MAX)
+		return err_set(e, ERR_RANGE, "%s is no chat template: it has more "
+		    "than %d bytes", path, (int)FILE_MAX);
+	return 0;
+}
+
+int
+template_choose(const char *name, const struct template **tp, struct err *e)
+{
+	const struct template *found = template_find(name);
+	struct buf text = { 0 };
+	bool recognised;
+	int rc;
+
+	if (found == NULL && strchr(name, '/') == NULL &&
+	    strchr(name, '.') == NULL)
+		return err_set(e, ERR_RANGE, "'%.60s' is no chat template: one of "
+		    "%s, or a file", name, template_names());
+	if (found == NULL) {
+		if ((rc = read_file(name, &text, e)) == 0) {
+			found = template_recognise(text.data, text.len,
+			    &recognised);
+			if (!recognised)
+				rc = err_set(e, ERR_UNSUPPORTED, "%s is a chat "
+				    "template that is not known here; known: %s",
+				    name, template_names());
+		}
+		buf_free(&text);
+		if (rc != 0)
+			return rc;
+	}
+	*tp = found;
+	return 0;
 }
 
 const char *
@@ -186,16 +172,45 @@ template_name(const struct template *tp)
 	return tp->name;
 }
 
+bool
+template_wants_bos(const struct template *tp)
+{
+	return (tp->flags & TEMPLATE_NO_BOS) != 0;
+}
+
 static int
 check_roles(const struct template *tp, const struct message *messages,
     size_t n, struct err *e)
 {
-	for (size_t i = 0; i < n; i++)
-		if (capitalized(messages[i].role) == NULL)
+	static const char *const roles[] = { "system", "user", "assistant" };
+
+	for (size_t i = 0; i < n; i++) {
+		bool known_role = false;
+
+		for (size_t k = 0; k < sizeof(roles) / sizeof(*roles); k++)
+			known_role = known_role ||
+			    strcmp(messages[i].role, roles[k]) == 0;
+		if (!known_role)
 			return err_set(e, ERR_RANGE, "messages[%zu] has the "
 			    "role '%.40s', which the template '%s' does not "
 			    "know", i, messages[i].role, tp->name);
+	}
 	return 0;
+}
+
+static int
+write_chat(struct template_sink *s, const struct message *messages, size_t n,
+    bool add_generation_prompt)
+{
+	const struct template_chat c = { messages, n, add_generation_prompt ||
+		(s->tp->flags & TEMPLATE_OPENS) != 0 };
+
+	if ((s->rc = check_roles(s->tp, messages, n, s->e)) == 0) {
+		s->tp->write(s, &c);
+		template_flush(s);
+	}
+	buf_free(&s->pending);
+	return s->rc;
 }
 
 int
@@ -203,14 +218,26 @@ template_encode(const struct template *tp, const struct tokenizer *t,
     const struct message *messages, size_t n, bool add_generation_prompt,
     struct ids *out, struct err *e)
 {
-	const struct sink s = { .t = t, .ids = out, .e = e };
+	struct template_sink s = { .tp = tp, .t = t, .ids = out, .e = e };
 	size_t n_before = out->n;
-	int rc = check_roles(tp, messages, n, e);
+	int rc = write_chat(&s, messages, n, add_generation_prompt);
 
-	if (rc == 0)
-		rc = tp->write(tp, &s, messages, n, add_generation_prompt);
 	if (rc != 0)
 		out->n = n_before;
+	return rc;
+}
+
+int
+template_check(const struct template *tp, const struct tokenizer *t,
+    struct err *e)
+{
+	static const struct message chat[] = {
+		{ "system", "" }, { "user", "" }, { "assistant", "" },
+	};
+	struct ids ids = { 0 };
+	int rc = template_encode(tp, t, chat, 3, true, &ids, e);
+
+	ids_free(&ids);
 	return rc;
 }
 
@@ -218,12 +245,10 @@ int
 template_render(const struct template *tp, const struct message *messages,
     size_t n, bool add_generation_prompt, struct buf *out, struct err *e)
 {
-	const struct sink s = { .text = out, .e = e };
+	struct template_sink s = { .tp = tp, .text = out, .e = e };
 	size_t n_before = out->len;
-	int rc = check_roles(tp, messages, n, e);
+	int rc = write_chat(&s, messages, n, add_generation_prompt);
 
-	if (rc == 0)
-		rc = tp->write(tp, &s, messages, n, add_generation_prompt);
 	if (rc == 0 && out->failed)
 		rc = err_set(e, ERR_NO_MEMORY, "memory is short");
 	if (rc != 0 && out->data != NULL) {

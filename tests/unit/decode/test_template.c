@@ -98,7 +98,7 @@ START_TEST(the_models_own_template_is_recognised)
 	ck_assert_str_eq(template_name(template_recognise(jinja,
 	    strlen(jinja) - 1, &recognised)), "plain");
 	ck_assert(!recognised);
-	ck_assert_ptr_null(template_find("chatml"));
+	ck_assert_ptr_null(template_find("chatmk"));
 	json_decref(config);
 }
 END_TEST
