@@ -1,4 +1,6 @@
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
@@ -98,19 +100,26 @@ on_metrics(struct web_request *rq, void *arg)
 	buf_free(&b);
 }
 
+/* Whoever asks may stand in another directory: the path is made absolute. */
 static void
 on_endpoints(struct web_request *rq, void *arg)
 {
 	const struct service *sv = arg;
-	char requests[128], events[128];
+	char *dir = realpath(sv->runtime_dir, NULL);
+	struct err e;
 
-	snprintf(requests, sizeof(requests), "ipc://%.80s/decode.sock",
-	    sv->runtime_dir);
-	snprintf(events, sizeof(events), "ipc://%.80s/decode-events.sock",
-	    sv->runtime_dir);
-	web_reply_json(rq, 200, json_pack("{s:s, s:s, s:s, s:s}",
-	    "runtime_dir", sv->runtime_dir, "requests", requests,
-	    "events", events, "boot", sv->boot));
+	if (dir == NULL) {
+		err_set(&e, ERR_SYSTEM, "runtime directory %.80s: %s",
+		    sv->runtime_dir, strerror(errno));
+		web_reply_err(rq, &e);
+		return;
+	}
+	web_reply_json(rq, 200, json_pack("{s:s, s:o, s:o, s:s}",
+	    "runtime_dir", dir,
+	    "requests", json_sprintf("ipc://%s/decode.sock", dir),
+	    "events", json_sprintf("ipc://%s/decode-events.sock", dir),
+	    "boot", sv->boot));
+	free(dir);
 }
 
 static const struct web_route routes[] = {

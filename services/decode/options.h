@@ -8,7 +8,9 @@
  * file of --config: see conf.h.
  */
 #define DECODE_OPTIONS(F)                                                     \
-	F(STR, model, 1, 4096, NULL, "bytes", "the .h1b file to serve")       \
+	F(STR, model, 1, 4096,                                                \
+	    "\"/var/lib/1bit-halo/models/halo-demo.h1b\"", "bytes",           \
+	    "the model to serve: .h1b, GGUF, or a Hugging Face directory")    \
 	F(STR, model_id, 0, 200, "\"\"", "bytes",                             \
 	    "name it is served under; empty: the file's stem")                \
 	F(INT, port, 0, 65535, "8080", "",                                    \
