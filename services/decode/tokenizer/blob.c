@@ -3,15 +3,19 @@
  * container has the checksum.
  *
  *	offset	type	what
- *	0	u32	version: 1
- *	4	u32	flags: 1 ignore_merges, 2 NFC; others 0
+ *	0	u32	version: 2
+ *	4	u32	flags: 1 ignore_merges, 2 NFC, 4 SentencePiece,
+ *			8 fuse_unk, 16 add_bos, 32 prefix, 64 prefix late,
+ *			128 prefix first, 256 split blanks; others 0
  *	8	u32	n_vocab, up to 2^21: the highest id and one
  *	12	u32	n_merges, up to 2^24
  *	16	u32	n_token_bytes, up to 2^29: the sum of the token lengths
- *	20	u32	n_patterns, 1 to 8
+ *	20	u32	n_patterns, 1 to 8; with SentencePiece 0
  *	24	u32	n_pattern_bytes: the sum of the pattern lengths
- *	28	u32	0
- *	32	u32[n_merges][3]	left id, right id, id of the two joined
+ *	28	u32	the id of the unknown token and one; 0: there is none
+ *	32	u32[n_merges][3]	left id, right id, id of the two joined;
+ *					2^31 on the last: of the same rank as
+ *					the merge before
  *		u32[n_patterns]		lengths of the patterns, 1 to 4096
  *		u16[n_vocab]		lengths of the tokens; 0: no such token
  *		u8[n_vocab]		kinds of the tokens; 0: no such token
@@ -24,7 +28,14 @@
  *	2	added: found in the text before it is split, up to 512 bytes
  *	4	special, a control token: added, and only found when asked for;
  *		neither a word nor a part of a merge
- *	8	added, and looked for after normalization rather than before
+ *	8	added, and looked for after normalization rather than before,
+ *		and itself normalized
+ *	16	a byte of a character that has no token, and nothing else
+ *	32	added, and takes in the white space before it
+ *	64	added, and takes in the white space after it
+ *	128	added, and not found beside a letter, digit, mark or _
+ *
+ * Version 1 has flags 1 and 2, kinds 1 to 8 and 0 at 28, and means flag 16.
  *
  * To encode a text: (1) cut it at the added tokens without 8, the leftmost
  * first, of those beginning there the longest; (2) bring what is left into
@@ -38,6 +49,15 @@
  * (or U+FFFD if it has no token).  The pattern's dialect is that of Hugging
  * Face's tokenizer.json, as far as split.c takes it: \s is White_Space.
  *
+ * With SentencePiece (flag 4) steps 2 to 5 are others.  (2) U+2581 becomes a
+ * blank; with prefix a blank is put before each piece, with prefix first only
+ * before the one where the text begins, with prefix late after step 3 and not
+ * before another blank.  (3) Cut at those with 8.  (4) With split blanks every
+ * blank begins a word, otherwise all is one word.  (5) Merges as above, but
+ * beginning with the tokens of its characters, or, for one that has none, with
+ * the tokens (16) of its bytes, or the unknown one; with fuse_unk there is one
+ * of these for characters side by side.
+ *
  * To decode: join the bytes of the tokens.  They are the bytes themselves, not
  * GPT-2's printable stand-ins.
  */
@@ -47,7 +67,9 @@
 
 #include "tokenizer/parts.h"
 
-enum { VERSION = 1, N_HEAD = 8 };
+enum { VERSION = 2, N_HEAD = 8 };
+
+#define TIED ((uint32_t)1 << 31)
 
 static void
 put_u32(struct buf *out, uint32_t v)
@@ -72,14 +94,16 @@ tokenizer_save(const struct tokenizer *t, struct buf *out, struct err *e)
 		n_pattern_bytes += strlen(t->patterns[i].text);
 	const uint32_t head[N_HEAD] = { VERSION, t->flags,
 	    (uint32_t)t->n_vocab, (uint32_t)t->n_merges, t->at[t->n_vocab],
-	    (uint32_t)t->n_patterns, (uint32_t)n_pattern_bytes, 0 };
+	    (uint32_t)t->n_patterns, (uint32_t)n_pattern_bytes,
+	    (uint32_t)(t->unk + 1) };
 
 	for (int i = 0; i < N_HEAD; i++)
 		put_u32(out, head[i]);
 	for (size_t i = 0; i < t->n_merges; i++) {
 		put_u32(out, (uint32_t)t->merges[i].left);
 		put_u32(out, (uint32_t)t->merges[i].right);
-		put_u32(out, (uint32_t)t->merges[i].id);
+		put_u32(out, (uint32_t)t->merges[i].id |
+		    (t->merges[i].tied ? TIED : 0));
 	}
 	for (size_t i = 0; i < t->n_patterns; i++)
 		put_u32(out, (uint32_t)strlen(t->patterns[i].text));
@@ -117,16 +141,17 @@ read_head(const unsigned char **p, size_t n, uint32_t head[N_HEAD],
 		    "tokenizer: %zu bytes hold no header", n);
 	for (int i = 0; i < N_HEAD; i++)
 		head[i] = get_u32(p);
-	if (head[0] != VERSION)
+	if (head[0] != 1 && head[0] != VERSION)
 		return err_set(e, ERR_UNSUPPORTED,
-		    "tokenizer: version %u is not %d", head[0], VERSION);
-	if ((head[1] & ~(uint32_t)(TOKENIZER_IGNORE_MERGES |
-	    TOKENIZER_NFC)) != 0 || head[7] != 0)
+		    "tokenizer: version %u is not 1 or %d", head[0], VERSION);
+	if ((head[1] & ~(uint32_t)(head[0] == 1 ? TOKENIZER_IGNORE_MERGES |
+	    TOKENIZER_NFC : TOKENIZER_FLAGS)) != 0 ||
+	    (head[0] == 1 && head[7] != 0))
 		return err_set(e, ERR_UNSUPPORTED,
 		    "tokenizer: unknown flags %u, %u", head[1], head[7]);
 	if (head[2] == 0 || head[2] > TOKENIZER_VOCAB_MAX ||
 	    head[3] > TOKENIZER_MERGES_MAX || head[4] > TOKENIZER_BYTES_MAX ||
-	    head[5] == 0 || head[5] > TOKENIZER_PATTERNS_MAX ||
+	    head[5] > TOKENIZER_PATTERNS_MAX || head[7] > head[2] ||
 	    head[6] > TOKENIZER_PATTERNS_MAX * TOKENIZER_PATTERN_MAX)
 		return err_set(e, ERR_BAD_FILE, "tokenizer: a count is out of "
 		    "its limits");
@@ -140,8 +165,8 @@ read_head(const unsigned char **p, size_t n, uint32_t head[N_HEAD],
 
 /* Lengths, kinds and bytes of the tokens. */
 static int
-read_tokens(struct tokenizer *t, const unsigned char **p, uint32_t n_bytes,
-    struct err *e)
+read_tokens(struct tokenizer *t, const unsigned char **p, uint32_t version,
+    uint32_t n_bytes, struct err *e)
 {
 	size_t n = (size_t)t->n_vocab;
 	uint64_t sum = 0;
@@ -160,6 +185,10 @@ read_tokens(struct tokenizer *t, const unsigned char **p, uint32_t n_bytes,
 		    "tokens do not add up to %u", n_bytes);
 	t->at[n] = n_bytes;
 	memcpy(t->kind, *p + 2 * n, n);
+	for (size_t id = 0; id < n; id++)
+		if (version == 1 && t->kind[id] > 0xf)
+			return err_set(e, ERR_BAD_FILE, "tokenizer: token %zu "
+			    "has kind %u", id, t->kind[id]);
 	memcpy(t->bytes, *p + 3 * n, n_bytes);
 	*p += 3 * n + n_bytes;
 	return 0;
@@ -204,7 +233,8 @@ tokenizer_load(const void *blob, size_t n, struct tokenizer **t,
 	made = tokenizer_create();
 	if (made == NULL)
 		return err_set(e, ERR_NO_MEMORY, "tokenizer: memory is short");
-	made->flags = head[1];
+	made->flags = head[1] | (head[0] == 1 ? TOKENIZER_ADD_BOS : 0);
+	made->unk = (int32_t)head[7] - 1;
 	made->n_vocab = (int32_t)head[2];
 	made->n_merges = head[3];
 	made->at = malloc(((size_t)head[2] + 1) * sizeof(*made->at));
@@ -219,11 +249,15 @@ tokenizer_load(const void *blob, size_t n, struct tokenizer **t,
 	for (size_t i = 0; i < made->n_merges; i++) {
 		made->merges[i].left = (int32_t)get_u32(&p);
 		made->merges[i].right = (int32_t)get_u32(&p);
-		made->merges[i].id = (int32_t)get_u32(&p);
+
+		uint32_t id = get_u32(&p);
+
+		made->merges[i].id = (int32_t)(head[0] == 1 ? id : id & ~TIED);
+		made->merges[i].tied = head[0] != 1 && (id & TIED) != 0;
 	}
 	lengths = p;
 	p += 4 * (size_t)head[5];
-	if ((rc = read_tokens(made, &p, head[4], e)) != 0 ||
+	if ((rc = read_tokens(made, &p, head[0], head[4], e)) != 0 ||
 	    (rc = read_patterns(made, lengths, head[5], p, head[6], e)) != 0 ||
 	    (rc = tokenizer_index(made, e)) != 0)
 		goto fail;

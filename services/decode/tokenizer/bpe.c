@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tokenizer/chars.h"
 #include "tokenizer/parts.h"
 
 enum {
@@ -45,9 +46,8 @@ hash_word(const char *word, size_t n)
 	return h ^ h >> 29;
 }
 
-/* The token that word is, or -1. */
-static int32_t
-find_word(const struct tokenizer *t, const char *word, size_t n)
+int32_t
+bpe_find(const struct tokenizer *t, const char *word, size_t n)
 {
 	uint64_t h = hash_word(word, n);
 
@@ -75,14 +75,6 @@ find_pair(const struct tokenizer *t, int32_t left, int32_t right)
 	}
 }
 
-static int32_t
-rank_of(const struct tokenizer *t, int32_t left, int32_t right)
-{
-	const struct pair_slot *s = find_pair(t, left, right);
-
-	return s->left < 0 ? NO_RANK : s->rank;
-}
-
 /* A power of two of at least twice n. */
 static size_t
 table_size(size_t n)
@@ -94,18 +86,31 @@ table_size(size_t n)
 	return size;
 }
 
-static int
-index_words(struct tokenizer *t, struct err *e)
+int
+bpe_index_words(struct tokenizer *t, struct err *e)
 {
+	bool spm = (t->flags & TOKENIZER_SPM) != 0;
+	size_t n_model = 0, n_words;
+
+	for (int32_t id = 0; id < t->n_vocab; id++)
+		n_model += (t->kind[id] & TOKEN_MODEL) != 0;
+	n_words = table_size(n_model);
+	memset(t->byte_id, -1, sizeof(t->byte_id));
+	if ((t->words = malloc(n_words * sizeof(*t->words))) == NULL)
+		return err_set(e, ERR_NO_MEMORY, "tokenizer: memory is short");
+	t->word_mask = n_words - 1;
+	memset(t->words, -1, n_words * sizeof(*t->words));
 	for (int32_t id = 0; id < t->n_vocab; id++) {
 		const char *word = t->bytes + t->at[id];
 		size_t n = t->at[id + 1] - t->at[id];
 
+		if (n == 1 && (t->kind[id] & (spm ? TOKEN_BYTE : TOKEN_MODEL)))
+			t->byte_id[(unsigned char)word[0]] = id;
 		/* A special token is never what text happens to spell. */
 		if (!(t->kind[id] & TOKEN_MODEL) ||
 		    (t->kind[id] & TOKEN_SPECIAL))
 			continue;
-		int32_t same = find_word(t, word, n);
+		int32_t same = bpe_find(t, word, n);
 
 		if (same >= 0)
 			return err_set(e, ERR_BAD_FILE,
@@ -117,8 +122,6 @@ index_words(struct tokenizer *t, struct err *e)
 		while (t->words[i].id >= 0)
 			i = (i + 1) & t->word_mask;
 		t->words[i] = (struct word_slot){ (uint32_t)(h >> 32), id };
-		if (n == 1)
-			t->byte_id[(unsigned char)word[0]] = id;
 	}
 	return 0;
 }
@@ -147,23 +150,18 @@ merge_is_sound(const struct tokenizer *t, const struct merge *m)
 int
 bpe_index(struct tokenizer *t, struct err *e)
 {
-	size_t n_model = 0, n_words, n_pairs = table_size(t->n_merges);
+	size_t n_pairs = table_size(t->n_merges);
+	int32_t rank = -1;
 	int rc;
 
-	for (int32_t id = 0; id < t->n_vocab; id++)
-		n_model += (t->kind[id] & TOKEN_MODEL) != 0;
-	n_words = table_size(n_model);
-	memset(t->byte_id, -1, sizeof(t->byte_id));
-	t->words = malloc(n_words * sizeof(*t->words));
-	t->pairs = malloc(n_pairs * sizeof(*t->pairs));
-	if (t->words == NULL || t->pairs == NULL)
-		return err_set(e, ERR_NO_MEMORY, "tokenizer: memory is short");
-	t->word_mask = n_words - 1;
-	t->pair_mask = n_pairs - 1;
-	memset(t->words, -1, n_words * sizeof(*t->words));
-	memset(t->pairs, -1, n_pairs * sizeof(*t->pairs));
-	if ((rc = index_words(t, e)) != 0)
+	if (t->words == NULL && (rc = bpe_index_words(t, e)) != 0)
 		return rc;
+	if ((t->pairs = malloc(n_pairs * sizeof(*t->pairs))) == NULL)
+		return err_set(e, ERR_NO_MEMORY, "tokenizer: memory is short");
+	t->pair_mask = n_pairs - 1;
+	memset(t->pairs, -1, n_pairs * sizeof(*t->pairs));
+	t->cut_at_blanks = (t->flags & TOKENIZER_SPM) &&
+	    !(t->flags & TOKENIZER_IGNORE_MERGES) && bpe_find(t, " ", 1) >= 0;
 	for (size_t k = 0; k < t->n_merges; k++) {
 		const struct merge *m = &t->merges[k];
 
@@ -171,23 +169,76 @@ bpe_index(struct tokenizer *t, struct err *e)
 			return err_set(e, ERR_BAD_FILE, "tokenizer: merge %zu, "
 			    "%d + %d = %d, does not join two tokens to a third",
 			    k, (int)m->left, (int)m->right, (int)m->id);
+		if (!m->tied || k == 0)
+			rank = (int32_t)k;
 		/* Given twice, the later rank counts, as in Hugging Face's. */
 		*find_pair(t, m->left, m->right) = (struct pair_slot){
-		    m->left, m->right, (int32_t)k, m->id };
+		    m->left, m->right, rank, m->id };
+		if (t->bytes[t->at[m->left + 1] - 1] != ' ' &&
+		    t->bytes[t->at[m->right]] == ' ')
+			t->cut_at_blanks = false;
 	}
 	return 0;
+}
+
+/*
+ * The tokens that word [n] begins as, into id [n]; how many.  Bytes, or with
+ * SentencePiece characters, their bytes if they have no token, or unk.
+ */
+static size_t
+first_tokens(const struct tokenizer *t, const char *word, size_t n,
+    int32_t *id)
+{
+	size_t k = 0;
+
+	if (!(t->flags & TOKENIZER_SPM)) {
+		for (size_t i = 0; i < n; i++)
+			id[i] = t->byte_id[(unsigned char)word[i]];
+		return n;
+	}
+	for (size_t i = 0, len; i < n; i += len) {
+		int32_t cp, whole = -1;
+		size_t j = 0;
+
+		len = chars_next(word + i, n - i, &cp);
+		if (cp >= 0)
+			whole = bpe_find(t, word + i, len);
+		while (j < len && t->byte_id[(unsigned char)word[i + j]] >= 0)
+			j++;
+		if (whole >= 0) {
+			id[k++] = whole;
+		} else if (j == len) {
+			for (j = 0; j < len; j++)
+				id[k++] = t->byte_id[(unsigned char)word[i + j]];
+		} else if (!(t->flags & TOKENIZER_FUSE_UNK) || k == 0 ||
+		    id[k - 1] != t->unk) {
+			id[k++] = t->unk;
+		}
+	}
+	return k;
+}
+
+/* What the pair left, right becomes, and its rank; NO_RANK: they stay two. */
+static int32_t
+rank_of(const struct tokenizer *t, int32_t left, int32_t right, int32_t *to)
+{
+	const struct pair_slot *s = find_pair(t, left, right);
+
+	if (s->left < 0)
+		return NO_RANK;
+	*to = s->id;
+	return s->rank;
 }
 
 static int
 short_word(const struct tokenizer *t, const char *word, size_t n,
     struct ids *out)
 {
-	int32_t id[SHORT_WORD], rank[SHORT_WORD];
+	int32_t id[SHORT_WORD], rank[SHORT_WORD], to[SHORT_WORD] = { 0 };
 
-	for (size_t i = 0; i < n; i++)
-		id[i] = t->byte_id[(unsigned char)word[i]];
+	n = first_tokens(t, word, n, id);
 	for (size_t i = 0; i + 1 < n; i++)
-		rank[i] = rank_of(t, id[i], id[i + 1]);
+		rank[i] = rank_of(t, id[i], id[i + 1], &to[i]);
 	for (;;) {
 		size_t best = 0;
 		int32_t lowest = NO_RANK;
@@ -199,16 +250,20 @@ short_word(const struct tokenizer *t, const char *word, size_t n,
 			}
 		if (lowest == NO_RANK)
 			break;
-		id[best] = t->merges[lowest].id;
+		id[best] = to[best];
 		n--;
 		memmove(id + best + 1, id + best + 2,
 		    (n - best - 1) * sizeof(*id));
 		memmove(rank + best, rank + best + 1,
 		    (n - best - 1) * sizeof(*rank));
+		memmove(to + best, to + best + 1,
+		    (n - best - 1) * sizeof(*to));
 		if (best > 0)
-			rank[best - 1] = rank_of(t, id[best - 1], id[best]);
+			rank[best - 1] = rank_of(t, id[best - 1], id[best],
+			    &to[best - 1]);
 		if (best + 1 < n)
-			rank[best] = rank_of(t, id[best], id[best + 1]);
+			rank[best] = rank_of(t, id[best], id[best + 1],
+			    &to[best]);
 	}
 	for (size_t i = 0; i < n; i++)
 		if (ids_add(out, id[i]) != 0)
@@ -219,7 +274,7 @@ short_word(const struct tokenizer *t, const char *word, size_t n,
 /* A piece of a long word; what was merged into its left neighbour has id -1. */
 struct symbol {
 	int32_t id;
-	int32_t rank;		/* of the pair that it begins */
+	int32_t rank, to;	/* of the pair that it begins */
 	uint32_t prev, next;	/* UINT32_MAX: none */
 };
 
@@ -264,7 +319,7 @@ queue_pair(const struct tokenizer *t, struct symbol *s, struct heap *h,
     uint32_t i)
 {
 	s[i].rank = s[i].next == UINT32_MAX ? NO_RANK :
-	    rank_of(t, s[i].id, s[s[i].next].id);
+	    rank_of(t, s[i].id, s[s[i].next].id, &s[i].to);
 	if (s[i].rank != NO_RANK)
 		heap_push(h, s[i].rank, i);
 }
@@ -279,7 +334,7 @@ merge_symbols(const struct tokenizer *t, struct symbol *s, struct heap *h)
 		if (s[i].id < 0 || s[i].rank != (int32_t)(top >> 32))
 			continue;	/* it has changed since */
 		gone = s[i].next;
-		s[i].id = t->merges[s[i].rank].id;
+		s[i].id = s[i].to;
 		s[i].next = s[gone].next;
 		s[gone].id = -1;
 		if (s[i].next != UINT32_MAX)
@@ -295,12 +350,15 @@ long_word(const struct tokenizer *t, const char *word, size_t n,
     struct ids *out)
 {
 	struct symbol *s = malloc(n * sizeof(*s));
+	int32_t *id = malloc(n * sizeof(*id));
 	/* n - 1 pairs at first, and each of at most n - 1 merges adds two. */
 	struct heap h = { malloc(3 * n * sizeof(*h.v)), 0 };
-	int rc = s == NULL || h.v == NULL ? ERR_NO_MEMORY : 0;
+	int rc = s == NULL || id == NULL || h.v == NULL ? ERR_NO_MEMORY : 0;
 
+	if (rc == 0)
+		n = first_tokens(t, word, n, id);
 	for (uint32_t i = 0; rc == 0 && i < n; i++) {
-		s[i].id = t->byte_id[(unsigned char)word[i]];
+		s[i].id = id[i];
 		s[i].prev = i == 0 ? UINT32_MAX : i - 1;
 		s[i].next = i + 1 == n ? UINT32_MAX : i + 1;
 	}
@@ -311,6 +369,7 @@ long_word(const struct tokenizer *t, const char *word, size_t n,
 	for (uint32_t i = 0; rc == 0 && i != UINT32_MAX; i = s[i].next)
 		rc = ids_add(out, s[i].id);
 	free(s);
+	free(id);
 	free(h.v);
 	return rc;
 }
@@ -319,10 +378,10 @@ int
 bpe_word(const struct tokenizer *t, const char *word, size_t n,
     struct ids *out)
 {
-	if (n == 1)
+	if (n == 1 && !(t->flags & TOKENIZER_SPM))
 		return ids_add(out, t->byte_id[(unsigned char)word[0]]);
 	if (t->flags & TOKENIZER_IGNORE_MERGES) {
-		int32_t id = find_word(t, word, n);
+		int32_t id = bpe_find(t, word, n);
 
 		if (id >= 0)
 			return ids_add(out, id);

@@ -6,174 +6,70 @@
  * Jansson parses it without json_guarded's limits: there are more values than
  * any message has, and the one who converts a model has chosen the file.
  */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tokenizer/chars.h"
-#include "tokenizer/parts.h"
+#include "tokenizer/load_hf.h"
 
-/* The pattern of a ByteLevel that has none of its own: GPT-2's. */
-static const char gpt2_pattern[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+"
-    "|\\s+(?!\\S)|\\s+";
-
-enum { STAND_INS = 324 };	/* of bytes, the highest one and one */
-
-struct loader {
-	struct tokenizer *t;
-	const json_t *root, *model, *vocab;
-	const char **text;	/* [n_vocab], as in the file; borrowed */
-	int16_t byte_of[STAND_INS];	/* code point to byte, or -1 */
-	struct err *e;
-};
-
-static int
-bad(struct loader *l, const char *what)
+int
+hf_bad(struct loader *l, const char *what)
 {
 	return err_set(l->e, ERR_BAD_FILE, "tokenizer.json: %s", what);
 }
 
-static int
-unsupported(struct loader *l, const char *what, const char *name)
+int
+hf_unsupported(struct loader *l, const char *what, const char *name)
 {
 	return err_set(l->e, ERR_UNSUPPORTED,
 	    "tokenizer.json: %s '%.60s' is not supported", what,
 	    name == NULL ? "?" : name);
 }
 
-static const char *
-type_of(const json_t *v)
+const char *
+hf_type_of(const json_t *v)
 {
 	const char *s = json_string_value(json_object_get(v, "type"));
 
 	return s == NULL ? "" : s;
 }
 
-/* GPT-2's bytes_to_unicode: printable Latin-1 stands for itself, the other
- * bytes, in their order, for U+0100 and following. */
-static void
-fill_byte_of(int16_t byte_of[STAND_INS])
+static int
+check_type(struct loader *l)
 {
-	int next = 256;
+	const char *type = hf_type_of(l->model);
 
-	memset(byte_of, -1, STAND_INS * sizeof(*byte_of));
-	for (int16_t c = 0; c < 256; c++) {
-		bool printable = (c >= 33 && c <= 126) ||
-		    (c >= 161 && c <= 172) || c >= 174;
-
-		byte_of[printable ? c : next++] = c;
-	}
+	/* Old files leave the type out. */
+	if (*type != '\0' && strcmp(type, "BPE") != 0)
+		return hf_unsupported(l, "model", type);
+	return 0;
 }
 
 /* Every option that would change what BPE does must be off. */
 static int
-check_model(struct loader *l)
+check_options(struct loader *l)
 {
 	static const char *const off[] = { "dropout", "continuing_subword_prefix",
 	    "end_of_word_suffix", "byte_fallback" };
-	const char *type = type_of(l->model);
+	size_t n = sizeof(off) / sizeof(*off);
 
-	/* Old files leave the type out. */
-	if (*type != '\0' && strcmp(type, "BPE") != 0)
-		return unsupported(l, "model", type);
-	for (size_t i = 0; i < sizeof(off) / sizeof(*off); i++) {
+	if (l->t->flags & TOKENIZER_SPM)
+		n--;
+	for (size_t i = 0; i < n; i++) {
 		const json_t *v = json_object_get(l->model, off[i]);
 
 		if (v == NULL || json_is_null(v) || json_is_false(v) ||
 		    (json_is_string(v) && json_string_length(v) == 0) ||
 		    (json_is_number(v) && json_number_value(v) == 0))
 			continue;
-		return unsupported(l, "option of BPE", off[i]);
+		return hf_unsupported(l, "option of BPE", off[i]);
 	}
 	if (json_is_true(json_object_get(l->model, "ignore_merges")))
 		l->t->flags |= TOKENIZER_IGNORE_MERGES;
+	if (l->t->flags & TOKENIZER_SPM &&
+	    json_is_true(json_object_get(l->model, "fuse_unk")))
+		l->t->flags |= TOKENIZER_FUSE_UNK;
 	return 0;
-}
-
-static int
-read_normalizer(struct loader *l, const json_t *v)
-{
-	const json_t *list = json_object_get(v, "normalizers");
-	int rc = 0;
-
-	if (v == NULL || json_is_null(v))
-		return 0;
-	if (strcmp(type_of(v), "NFC") == 0) {
-		l->t->flags |= TOKENIZER_NFC;
-		return 0;
-	}
-	if (strcmp(type_of(v), "Sequence") != 0 || !json_is_array(list))
-		return unsupported(l, "normalizer", type_of(v));
-	for (size_t i = 0; rc == 0 && i < json_array_size(list); i++) {
-		const json_t *part = json_array_get(list, i);
-
-		rc = strcmp(type_of(part), "Sequence") == 0 ?
-		    unsupported(l, "a normalizer within", "Sequence") :
-		    read_normalizer(l, part);
-	}
-	return rc;
-}
-
-static int
-read_split(struct loader *l, const json_t *v)
-{
-	const json_t *pattern = json_object_get(v, "pattern");
-	const json_t *regex = json_object_get(pattern, "Regex");
-	const char *behavior =
-	    json_string_value(json_object_get(v, "behavior"));
-
-	if (!json_is_string(regex))
-		return unsupported(l, "pre-tokenizer Split's pattern",
-		    "String");
-	if (behavior == NULL || strcmp(behavior, "Isolated") != 0)
-		return unsupported(l, "pre-tokenizer Split's behavior",
-		    behavior);
-	if (json_is_true(json_object_get(v, "invert")))
-		return unsupported(l, "pre-tokenizer Split's", "invert");
-	return tokenizer_add_pattern(l->t, json_string_value(regex),
-	    json_string_length(regex), l->e);
-}
-
-static int
-read_byte_level(struct loader *l, const json_t *v)
-{
-	/* Both are on unless they are said to be off. */
-	if (!json_is_false(json_object_get(v, "add_prefix_space")))
-		return unsupported(l, "pre-tokenizer ByteLevel's",
-		    "add_prefix_space");
-	if (json_is_false(json_object_get(v, "use_regex")))
-		return 0;
-	return tokenizer_add_pattern(l->t, gpt2_pattern,
-	    strlen(gpt2_pattern), l->e);
-}
-
-/* Splits, and at their end ByteLevel, which turns words into bytes. */
-static int
-read_pre_tokenizer(struct loader *l, const json_t *v)
-{
-	const json_t *list = json_object_get(v, "pretokenizers");
-	size_t n = json_array_size(list);
-	int rc = 0;
-
-	if (strcmp(type_of(v), "ByteLevel") == 0)
-		return read_byte_level(l, v);
-	if (strcmp(type_of(v), "Sequence") != 0)
-		return unsupported(l, "pre-tokenizer", type_of(v));
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		const json_t *part = json_array_get(list, i);
-		bool last = i + 1 == n;
-
-		if (strcmp(type_of(part), "Split") == 0 && !last)
-			rc = read_split(l, part);
-		else if (strcmp(type_of(part), "ByteLevel") == 0 && last)
-			rc = read_byte_level(l, part);
-		else
-			rc = unsupported(l, last ? "as the last pre-tokenizer" :
-			    "before the last pre-tokenizer", type_of(part));
-	}
-	return rc != 0 || n > 0 ? rc :
-	    unsupported(l, "pre-tokenizer", "Sequence of nothing");
 }
 
 /* The id that v holds, or -1. */
@@ -197,17 +93,17 @@ count_vocab(struct loader *l, const json_t *added)
 
 	json_object_foreach((json_t *)l->vocab, key, v) {
 		if ((id = id_of(v)) < 0)
-			return bad(l, "an id of the vocabulary is no id");
+			return hf_bad(l, "an id of the vocabulary is no id");
 		if (id >= l->t->n_vocab)
 			l->t->n_vocab = id + 1;
 	}
 	json_array_foreach(added, i, v) {
 		if ((id = id_of(json_object_get(v, "id"))) < 0)
-			return bad(l, "the id of an added token is no id");
+			return hf_bad(l, "the id of an added token is no id");
 		if (id >= l->t->n_vocab)
 			l->t->n_vocab = id + 1;
 	}
-	return l->t->n_vocab > 0 ? 0 : bad(l, "there are no tokens");
+	return l->t->n_vocab > 0 ? 0 : hf_bad(l, "there are no tokens");
 }
 
 static int
@@ -223,7 +119,7 @@ read_vocab(struct loader *l)
 			return err_set(l->e, ERR_BAD_FILE, "tokenizer.json: "
 			    "two tokens have the id %d", (int)id);
 		if (*key == '\0')
-			return bad(l, "a token is empty");
+			return hf_bad(l, "a token is empty");
 		l->text[id] = key;
 		l->t->kind[id] = TOKEN_MODEL;
 	}
@@ -233,21 +129,24 @@ read_vocab(struct loader *l)
 static int
 read_added_token(struct loader *l, const json_t *v)
 {
-	static const char *const off[] = { "single_word", "lstrip", "rstrip" };
+	static const struct {
+		const char *name;
+		unsigned kind;
+	} flags[] = {
+		{ "special", TOKEN_SPECIAL }, { "normalized", TOKEN_NORMALIZED },
+		{ "lstrip", TOKEN_LSTRIP }, { "rstrip", TOKEN_RSTRIP },
+		{ "single_word", TOKEN_WHOLE_WORD },
+	};
 	const char *text = json_string_value(json_object_get(v, "content"));
 	const json_t *known;
 	int32_t id = id_of(json_object_get(v, "id"));
 	unsigned kind = TOKEN_ADDED;
 
 	if (text == NULL || *text == '\0')
-		return bad(l, "an added token is empty");
-	for (size_t i = 0; i < sizeof(off) / sizeof(*off); i++)
-		if (json_is_true(json_object_get(v, off[i])))
-			return unsupported(l, "an added token's", off[i]);
-	if (json_is_true(json_object_get(v, "special")))
-		kind |= TOKEN_SPECIAL;
-	if (json_is_true(json_object_get(v, "normalized")))
-		kind |= TOKEN_NORMALIZED;
+		return hf_bad(l, "an added token is empty");
+	for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++)
+		if (json_is_true(json_object_get(v, flags[i].name)))
+			kind |= flags[i].kind;
 	/* Said twice, in the vocabulary too, it must be the same token. */
 	known = json_object_get(l->vocab, text);
 	if (known != NULL ? id_of(known) != id : l->text[id] != NULL)
@@ -258,28 +157,48 @@ read_added_token(struct loader *l, const json_t *v)
 	return 0;
 }
 
-/* Append what the token text stands for to out. */
+/* Append what the token id stands for to out. */
 static int
-add_bytes(struct loader *l, const char *text, unsigned kind, struct buf *out)
+add_bytes(struct loader *l, size_t id, struct buf *out)
 {
+	const char *text = l->text[id];
 	size_t n = strlen(text);
+	int byte;
+	char c;
 
-	if (kind & TOKEN_ADDED) {	/* spelled as it is */
+	if (l->t->kind[id] & TOKEN_ADDED) {	/* spelled as it is */
 		buf_add(out, text, n);
-		return 0;
-	}
-	for (size_t i = 0; i < n;) {
-		int32_t cp;
-		char c;
-
-		i += chars_next(text + i, n - i, &cp);
-		if (cp < 0 || cp >= STAND_INS || l->byte_of[cp] < 0)
+	} else if (!(l->t->flags & TOKENIZER_SPM)) {
+		if (!builder_unspell(text, n, out))
 			return err_set(l->e, ERR_UNSUPPORTED, "tokenizer.json: "
 			    "token '%.60s' is not spelled in GPT-2's bytes",
 			    text);
-		c = (char)l->byte_of[cp];
+	} else if ((byte = builder_byte(text, n)) >= 0 &&
+	    json_is_true(json_object_get(l->model, "byte_fallback"))) {
+		l->t->kind[id] = TOKEN_BYTE;
+		c = (char)byte;
 		buf_add(out, &c, 1);
+	} else {
+		spm_append(text, n, out);
 	}
+	return 0;
+}
+
+/* What a character becomes that has neither a token nor those of its bytes. */
+static int
+read_unk(struct loader *l)
+{
+	const json_t *v = json_object_get(l->model, "unk_token");
+
+	if (!(l->t->flags & TOKENIZER_SPM) || v == NULL || json_is_null(v))
+		return 0;
+	if (json_is_string(v))
+		l->t->unk = id_of(json_object_get(l->vocab,
+		    json_string_value(v)));
+	if (l->t->unk < 0)
+		return hf_bad(l, "the unk_token is not in the vocabulary");
+	/* Text must not make it. */
+	l->t->kind[l->t->unk] |= TOKEN_ADDED | TOKEN_SPECIAL;
 	return 0;
 }
 
@@ -304,13 +223,15 @@ read_tokens(struct loader *l)
 	rc = read_vocab(l);
 	for (size_t i = 0; rc == 0 && i < json_array_size(added); i++)
 		rc = read_added_token(l, json_array_get(added, i));
+	if (rc == 0)
+		rc = read_unk(l);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		t->at[i] = (uint32_t)bytes.len;
 		if (l->text[i] != NULL)
-			rc = add_bytes(l, l->text[i], t->kind[i], &bytes);
+			rc = add_bytes(l, i, &bytes);
 		if (rc == 0 && (bytes.len > TOKENIZER_BYTES_MAX ||
 		    bytes.len - t->at[i] > TOKENIZER_TOKEN_MAX))
-			rc = bad(l, "a token is too long");
+			rc = hf_bad(l, "a token is too long");
 	}
 	t->at[n] = (uint32_t)bytes.len;
 	if (rc == 0 && bytes.failed)
@@ -355,7 +276,7 @@ read_merges(struct loader *l)
 	int rc = 0;
 
 	if (!json_is_array(list) || n > TOKENIZER_MERGES_MAX)
-		return bad(l, "there is no list of merges");
+		return hf_bad(l, "there is no list of merges");
 	l->t->merges = malloc((n + 1) * sizeof(*l->t->merges));
 	if (l->t->merges == NULL)
 		return err_set(l->e, ERR_NO_MEMORY,
@@ -366,7 +287,7 @@ read_merges(struct loader *l)
 		const char *left, *right;
 		size_t n_left, n_right;
 
-		*m = (struct merge){ -1, -1, -1 };
+		*m = (struct merge){ -1, -1, -1, false };
 		if (merge_sides(json_array_get(list, i), &left, &n_left,
 		    &right, &n_right)) {
 			buf_clear(&key);
@@ -399,18 +320,15 @@ tokenizer_from_json(const char *text, size_t n, struct tokenizer **t,
 	l.root = root;
 	l.model = json_object_get(root, "model");
 	l.vocab = json_object_get(l.model, "vocab");
-	fill_byte_of(l.byte_of);
 	if (!json_is_object(l.vocab))
-		rc = bad(&l, "there is no model with a vocabulary");
+		rc = hf_bad(&l, "there is no model with a vocabulary");
 	else if ((l.t = tokenizer_create()) == NULL)
 		rc = err_set(e, ERR_NO_MEMORY, "tokenizer.json: memory is "
 		    "short");
-	else if ((rc = check_model(&l)) == 0 &&
-	    (rc = read_normalizer(&l, json_object_get(root,
-	    "normalizer"))) == 0 &&
-	    (rc = read_pre_tokenizer(&l, json_object_get(root,
-	    "pre_tokenizer"))) == 0 &&
-	    (rc = read_tokens(&l)) == 0 && (rc = read_merges(&l)) == 0)
+	else if ((rc = check_type(&l)) == 0 &&
+	    (rc = hf_read_steps(&l)) == 0 &&
+	    (rc = check_options(&l)) == 0 && (rc = read_tokens(&l)) == 0 &&
+	    (rc = read_merges(&l)) == 0)
 		rc = tokenizer_index(l.t, e);
 	free(l.text);
 	json_decref(root);

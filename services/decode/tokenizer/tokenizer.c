@@ -7,7 +7,8 @@
  *	run	-- the split patterns, one within the other -->	words
  *	word	-- BPE -->	ids
  *
- * Of added tokens the leftmost is found, of those beginning there the longest.
+ * A vocabulary of SentencePiece's has characters instead of patterns: spm.c.
+ *
  * Hugging Face never sees bytes that are not UTF-8; here they stand between
  * runs, each a word of its own, so that decoding gives them back.
  */
@@ -43,7 +44,11 @@ ids_free(struct ids *a)
 struct tokenizer *
 tokenizer_create(void)
 {
-	return calloc(1, sizeof(struct tokenizer));
+	struct tokenizer *t = calloc(1, sizeof(*t));
+
+	if (t != NULL)
+		t->unk = -1;
+	return t;
 }
 
 void
@@ -55,8 +60,8 @@ tokenizer_destroy(struct tokenizer *t)
 		free(t->patterns[i].text);
 		split_destroy(t->patterns[i].split);
 	}
-	for (int i = 0; i < 4; i++)
-		free(t->added[i / 2][i % 2].ids);
+	added_free(&t->added[0]);
+	added_free(&t->added[1]);
 	free(t->at);
 	free(t->bytes);
 	free(t->kind);
@@ -92,48 +97,6 @@ tokenizer_add_pattern(struct tokenizer *t, const char *text, size_t n,
 	return 0;
 }
 
-static int
-compare_tokens(const void *a, const void *b, void *arg)
-{
-	const struct tokenizer *t = arg;
-	int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-	uint32_t n = t->at[x + 1] - t->at[x], m = t->at[y + 1] - t->at[y];
-	int c = memcmp(t->bytes + t->at[x], t->bytes + t->at[y], n < m ? n : m);
-
-	return c != 0 ? c : (n > m) - (n < m);
-}
-
-static int
-index_added(struct tokenizer *t, bool normalized, bool special,
-    struct err *e)
-{
-	struct added *a = &t->added[normalized][special];
-	struct ids found = { 0 };
-
-	for (int32_t id = 0; id < t->n_vocab; id++) {
-		if (!(t->kind[id] & TOKEN_ADDED) ||
-		    (bool)(t->kind[id] & TOKEN_NORMALIZED) != normalized ||
-		    ((t->kind[id] & TOKEN_SPECIAL) && !special))
-			continue;
-		if (ids_add(&found, id) != 0) {
-			ids_free(&found);
-			return err_set(e, ERR_NO_MEMORY,
-			    "tokenizer: memory is short");
-		}
-		a->first[(unsigned char)t->bytes[t->at[id]]] = true;
-	}
-	a->ids = found.v;
-	a->n = found.n;
-	if (a->n > 0)
-		qsort_r(a->ids, a->n, sizeof(*a->ids), compare_tokens, t);
-	for (size_t i = 1; i < a->n; i++)
-		if (compare_tokens(&a->ids[i - 1], &a->ids[i], t) == 0)
-			return err_set(e, ERR_BAD_FILE, "tokenizer: added "
-			    "tokens %d and %d are the same text",
-			    (int)a->ids[i - 1], (int)a->ids[i]);
-	return 0;
-}
-
 /* Is what a loader says of each token consistent? */
 static int
 check_kinds(const struct tokenizer *t, struct err *e)
@@ -142,9 +105,10 @@ check_kinds(const struct tokenizer *t, struct err *e)
 		uint32_t n = t->at[id + 1] - t->at[id];
 		unsigned kind = t->kind[id];
 
-		if ((kind & ~0xfu) != 0 || (n == 0) != (kind == 0) ||
-		    (!(kind & TOKEN_ADDED) && (kind & (TOKEN_SPECIAL |
-		    TOKEN_NORMALIZED)) != 0))
+		if ((n == 0) != (kind == 0) ||
+		    (!(kind & TOKEN_ADDED) && (kind & TOKEN_OF_ADDED) != 0) ||
+		    ((kind & TOKEN_BYTE) && (kind != TOKEN_BYTE || n != 1 ||
+		    !(t->flags & TOKENIZER_SPM))))
 			return err_set(e, ERR_BAD_FILE, "tokenizer: token %d "
 			    "has %u bytes and kind %u", (int)id, n, kind);
 		if ((kind & TOKEN_ADDED) && n > TOKENIZER_ADDED_MAX)
@@ -155,24 +119,42 @@ check_kinds(const struct tokenizer *t, struct err *e)
 	return 0;
 }
 
+/* Is there a token for everything that text may have? */
+static int
+check_cover(const struct tokenizer *t, struct err *e)
+{
+	bool spm = (t->flags & TOKENIZER_SPM) != 0;
+
+	if (spm && (t->flags & TOKENIZER_NFC))
+		return err_set(e, ERR_UNSUPPORTED,
+		    "tokenizer: NFC with SentencePiece is not supported");
+	if (t->unk >= 0 && (!spm || t->unk >= t->n_vocab ||
+	    t->kind[t->unk] == 0 || (t->kind[t->unk] &
+	    (TOKEN_MODEL | TOKEN_SPECIAL)) == TOKEN_MODEL))
+		return err_set(e, ERR_BAD_FILE,
+		    "tokenizer: token %d cannot be the unknown one",
+		    (int)t->unk);
+	/* C0, C1 and F5 to FF are in no UTF-8, and so in few vocabularies. */
+	for (int c = 0; c < 256; c++)
+		if (t->byte_id[c] < 0 && t->unk < 0 && (spm ||
+		    (c < 0xf5 && c != 0xc0 && c != 0xc1)))
+			return err_set(e, ERR_BAD_FILE,
+			    "tokenizer: byte %d has no token", c);
+	if (spm != (t->n_patterns == 0))
+		return err_set(e, ERR_BAD_FILE, "tokenizer: there is %s split "
+		    "pattern", spm ? "a" : "no");
+	return 0;
+}
+
 int
 tokenizer_index(struct tokenizer *t, struct err *e)
 {
-	int rc = check_kinds(t, e);
+	int rc;
 
-	if (rc == 0)
-		rc = bpe_index(t, e);
-	for (int i = 0; rc == 0 && i < 4; i++)
-		rc = index_added(t, i / 2 == 1, i % 2 == 1, e);
-	/* C0, C1 and F5 to FF are in no UTF-8, and so in few vocabularies. */
-	for (int c = 0; rc == 0 && c < 0xf5; c++)
-		if (t->byte_id[c] < 0 && c != 0xc0 && c != 0xc1)
-			rc = err_set(e, ERR_BAD_FILE,
-			    "tokenizer: byte %d has no token", c);
-	if (rc == 0 && t->n_patterns == 0)
-		rc = err_set(e, ERR_BAD_FILE,
-		    "tokenizer: there is no split pattern");
-	return rc;
+	if ((rc = check_kinds(t, e)) != 0 || (rc = bpe_index(t, e)) != 0 ||
+	    (rc = added_index(t, e)) != 0)
+		return rc;
+	return check_cover(t, e);
 }
 
 int32_t
@@ -196,67 +178,48 @@ tokenizer_is_special(const struct tokenizer *t, int32_t id)
 	return id >= 0 && id < t->n_vocab && (t->kind[id] & TOKEN_SPECIAL);
 }
 
-/*
- * The longest token of a that text [n] begins with, or -1: the sorted tokens
- * are narrowed down to those that agree with text so far, byte by byte.
- */
-static int32_t
-longest_added(const struct tokenizer *t, const struct added *a,
-    const char *text, size_t n)
-{
-	size_t lo = 0, hi = a->n;
-	int32_t best = -1;
-
-	for (size_t depth = 0; lo < hi; depth++) {
-		/* Of those that agree, one that ends here sorts first. */
-		if (t->at[a->ids[lo] + 1] - t->at[a->ids[lo]] == depth)
-			best = a->ids[lo++];
-		if (depth == n)
-			break;
-		unsigned char c = (unsigned char)text[depth];
-		size_t bounds[2];
-
-		for (int upper = 0; upper < 2; upper++) {
-			size_t from = lo, to = hi;
-
-			while (from < to) {
-				size_t mid = (from + to) / 2;
-				unsigned char m = (unsigned char)
-				    t->bytes[t->at[a->ids[mid]] + depth];
-
-				if (m < c || (upper == 1 && m == c))
-					from = mid + 1;
-				else
-					to = mid;
-			}
-			bounds[upper] = from;
-		}
-		lo = bounds[0];
-		hi = bounds[1];
-	}
-	return best;
-}
-
 int32_t
 tokenizer_special(const struct tokenizer *t, const char *text)
 {
 	size_t n = strlen(text);
 
-	for (int i = 0; i < 2; i++) {
-		int32_t id = longest_added(t, &t->added[i][1], text, n);
+	for (int i = 0; i < 2; i++)
+		for (size_t k = 0; k < t->added[i].n; k++) {
+			int32_t id = t->added[i].v[k].id;
 
-		if (id >= 0 && (t->kind[id] & TOKEN_SPECIAL) &&
-		    t->at[id + 1] - t->at[id] == n)
-			return id;
-	}
+			if ((t->kind[id] & TOKEN_SPECIAL) &&
+			    t->at[id + 1] - t->at[id] == n &&
+			    memcmp(t->bytes + t->at[id], text, n) == 0)
+				return id;
+		}
 	return -1;
+}
+
+bool
+tokenizer_add_bos(const struct tokenizer *t)
+{
+	return (t->flags & TOKENIZER_ADD_BOS) != 0;
+}
+
+void
+tokenizer_set_add_bos(struct tokenizer *t, bool on)
+{
+	t->flags = on ? t->flags | TOKENIZER_ADD_BOS :
+	    t->flags & ~(unsigned)TOKENIZER_ADD_BOS;
+}
+
+bool
+tokenizer_adds_blank(const struct tokenizer *t)
+{
+	return (t->flags & TOKENIZER_PREFIX) != 0;
 }
 
 /* One call of tokenizer_encode. */
 struct run {
 	const struct tokenizer *t;
-	struct split_scratch *scratch;
-	bool parse_special;
+	struct split_scratch *scratch;	/* NULL with SentencePiece */
+	const char *text, *copy;	/* all of it; the piece */
+	bool parse_special, at_start;
 	struct ids *out;
 	struct err *e;
 };
@@ -307,63 +270,35 @@ split_run(struct run *r, size_t level, const char *text, size_t n)
 	return 0;
 }
 
-typedef int piece_fn(struct run *r, const char *text, size_t n);
-
-/* Find the tokens of a in text, and call fn for each piece between them. */
 static int
-find_added(struct run *r, const struct added *a, const char *text, size_t n,
-    piece_fn *fn)
+add_run(void *arg, const char *text, size_t n)
 {
-	size_t done = 0;
-	int rc;
-
-	for (size_t i = 0; a->n > 0 && i < n;) {
-		int32_t id = -1;
-
-		if (a->first[(unsigned char)text[i]])
-			id = longest_added(r->t, a, text + i, n - i);
-		if (id < 0) {
-			i++;
-			continue;
-		}
-		if (i > done && (rc = fn(r, text + done, i - done)) != 0)
-			return rc;
-		if (ids_add(r->out, id) != 0)
-			return err_set(r->e, ERR_NO_MEMORY,
-			    "tokenizer: memory is short");
-		i += r->t->at[id + 1] - r->t->at[id];
-		done = i;
-	}
-	return done == n ? 0 : fn(r, text + done, n - done);
-}
-
-static int
-add_run(struct run *r, const char *text, size_t n)
-{
-	return split_run(r, 0, text, n);
+	return split_run(arg, 0, text, n);
 }
 
 /* UTF-8 without unnormalized added tokens. */
 static int
 add_characters(struct run *r, const char *text, size_t n)
 {
-	const struct added *a = &r->t->added[1][r->parse_special];
 	struct buf nfc = { 0 };
 	int rc;
 
 	if (!(r->t->flags & TOKENIZER_NFC) || nfc_is_trivial(text, n))
-		return find_added(r, a, text, n, add_run);
+		return added_cut(r->t, true, r->parse_special, text, n,
+		    add_run, r, r->out, r->e);
 	rc = nfc_append(text, n, &nfc, r->e);
 	if (rc == 0)
-		rc = find_added(r, a, nfc.data, nfc.len, add_run);
+		rc = added_cut(r->t, true, r->parse_special, nfc.data,
+		    nfc.len, add_run, r, r->out, r->e);
 	buf_free(&nfc);
 	return rc;
 }
 
 /* Any bytes without unnormalized added tokens. */
 static int
-add_piece(struct run *r, const char *text, size_t n)
+add_piece(void *arg, const char *text, size_t n)
 {
+	struct run *r = arg;
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < n;) {
@@ -378,22 +313,72 @@ add_piece(struct run *r, const char *text, size_t n)
 	return rc;
 }
 
+static int
+add_spm_run(void *arg, const char *text, size_t n)
+{
+	struct run *r = arg;
+
+	return spm_run(r->t, text, n, r->at_start && text == r->copy, r->out,
+	    r->e);
+}
+
+/* The same for SentencePiece, which keeps bad bytes in their places. */
+static int
+add_spm_piece(void *arg, const char *text, size_t n)
+{
+	struct run *r = arg;
+	unsigned flags = r->t->flags;
+	struct buf copy = { 0 };
+	int rc;
+
+	r->at_start = r->at_start && text == r->text;
+	if ((flags & TOKENIZER_PREFIX) && !(flags & TOKENIZER_PREFIX_LATE) &&
+	    (r->at_start || !(flags & TOKENIZER_PREFIX_FIRST)))
+		buf_adds(&copy, " ");
+	spm_append(text, n, &copy);
+	r->copy = copy.data;
+	rc = copy.failed ?
+	    err_set(r->e, ERR_NO_MEMORY, "tokenizer: memory is short") :
+	    added_cut(r->t, true, r->parse_special, copy.data, copy.len,
+	    add_spm_run, r, r->out, r->e);
+	buf_free(&copy);
+	return rc;
+}
+
+static int
+encode(struct run *r, const char *text, size_t n)
+{
+	size_t n_before = r->out->n;
+	int rc;
+
+	if (n > INT32_MAX / 2)
+		return err_set(r->e, ERR_RANGE, "the text has more than 1 GiB");
+	r->text = text;
+	if (!(r->t->flags & TOKENIZER_SPM) &&
+	    (r->scratch = split_scratch_create()) == NULL)
+		return err_set(r->e, ERR_NO_MEMORY,
+		    "tokenizer: memory is short");
+	rc = added_cut(r->t, false, r->parse_special, text, n,
+	    r->t->flags & TOKENIZER_SPM ? add_spm_piece : add_piece, r,
+	    r->out, r->e);
+	if (rc != 0)
+		r->out->n = n_before;
+	split_scratch_destroy(r->scratch);
+	return rc;
+}
+
 int
 tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
     bool parse_special, struct ids *out, struct err *e)
 {
-	struct run r = { .t = t, .parse_special = parse_special, .out = out,
-	    .e = e };
-	size_t n_before = out->n;
-	int rc;
+	return encode(&(struct run){ .t = t, .parse_special = parse_special,
+	    .at_start = true, .out = out, .e = e }, text, n);
+}
 
-	if (n > INT32_MAX)
-		return err_set(e, ERR_RANGE, "the text has more than 2 GiB");
-	if ((r.scratch = split_scratch_create()) == NULL)
-		return err_set(e, ERR_NO_MEMORY, "tokenizer: memory is short");
-	rc = find_added(&r, &t->added[0][parse_special], text, n, add_piece);
-	if (rc != 0)
-		out->n = n_before;
-	split_scratch_destroy(r.scratch);
-	return rc;
+int
+tokenizer_encode_more(const struct tokenizer *t, const char *text, size_t n,
+    bool parse_special, struct ids *out, struct err *e)
+{
+	return encode(&(struct run){ .t = t, .parse_special = parse_special,
+	    .out = out, .e = e }, text, n);
 }

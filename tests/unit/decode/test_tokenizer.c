@@ -282,8 +282,9 @@ START_TEST(of_added_tokens_the_leftmost_and_longest_is_found)
 	check_ids(t, "<x<x>", true, "302 300");
 	/* It begins left of the longer one. */
 	check_ids(t, "<x><y><x>z", true, "301 300 122");
-	/* One that is not special is always found. */
-	check_ids(t, "<x>", false, "302 62");
+	/* One that is not special is always found, but not inside of one. */
+	check_ids(t, "<x!", false, "302 33");
+	check_ids(t, "<x>", false, "60 120 62");
 	ck_assert_ptr_null(tokenizer_bytes(t, 299, &n));
 	ck_assert_ptr_null(tokenizer_bytes(t, 304, &n));
 	ck_assert_ptr_null(tokenizer_bytes(t, -1, &n));
