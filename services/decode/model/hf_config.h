@@ -4,51 +4,45 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "buf.h"
 #include "err.h"
 #include "model/model.h"
 
 /*
- * The small files of a Hugging Face checkpoint.  What is not understood and
- * would change the result is refused by name.
+ * config.json and generation_config.json of a Hugging Face checkpoint.  A key
+ * that would change the result and is not understood is refused by name.
+ *
+ *	architectures[0]	sub_norms	tensors
+ *	BitNetForCausalLM	yes		packed or master, as quantization_config says
+ *	BitnetForCausalLM	yes		master (1bitLLM's)
+ *	LlamaForCausalLM	no		packed or master, or ternary as they are
+ *	Qwen3ForCausalLM	no		the same, with norms of q and k
  */
-enum {
-	HF_CONFIG_MAX = 1 << 20,	/* bytes of config.json and its like */
-	HF_INDEX_MAX = 64 << 20,	/* of model.safetensors.index.json */
-	HF_TOKENIZER_MAX = 128 << 20,	/* of tokenizer.json */
+enum hf_weights {
+	HF_PACKED,	/* U8, four in a byte, with a weight_scale */
+	HF_MASTER,	/* floats, rounded here as BitNet does */
+	HF_TERNARY,	/* floats that are -s, 0, +s already */
 };
 
 struct hf_config {
 	struct model_config config;
+	enum hf_weights weights;
 	/*
 	 * What weight_scale means (transformers, integrations/bitnet.py): with
 	 * linear_class "autobitlinear" the factor of the product, with
 	 * "bitlinear", and where the class is not named, its inverse.
 	 */
 	bool divide;
+	bool inner_norms;	/* the sub-norms' names are 1bitLLM's */
 	const char *architecture;	/* "bitnet-b1.58"; static */
 };
 
 /*
  * The sizes and switches of config.json, and the ids that end a generation:
  * those of both files.  generation: generation_config.json or NULL.
+ * ERR_UNSUPPORTED names what is understood but not offered, ERR_BAD_FILE what
+ * is wrong.
  */
 int hf_config_parse(const json_t *config, const json_t *generation,
     struct hf_config *out, struct err *e);
-
-/*
- * The chat template of tokenizer_config.json, appended to out: the text, or of
- * several the one named "default".  Nothing if there is none.
- */
-int hf_config_template(const json_t *tokenizer_config, struct buf *out,
-    struct err *e);
-
-/* Append the contents of dir/name to out; ERR_RANGE if they pass max bytes. */
-int hf_read_file(const char *dir, const char *name, size_t max,
-    struct buf *out, struct err *e);
-
-/* dir/name parsed; a new reference.  ERR_NOT_FOUND if there is no such file. */
-int hf_read_json(const char *dir, const char *name, size_t max, json_t **v,
-    struct err *e);
 
 #endif

@@ -301,6 +301,20 @@ safetensors_close(struct safetensors *st)
 	*st = (struct safetensors){ 0 };
 }
 
+size_t
+safetensors_size(const struct safetensors_tensor *t)
+{
+	return t->n * dtypes[t->dtype].size;
+}
+
+void
+safetensors_drop(const struct safetensors *st)
+{
+	/* Never written to, so nothing is lost; advice that fails costs memory. */
+	if (st->map != NULL)
+		(void)madvise(st->map, st->map_size, MADV_DONTNEED);
+}
+
 const struct safetensors_tensor *
 safetensors_find(const struct safetensors *st, const char *name)
 {

@@ -60,6 +60,12 @@ void safetensors_close(struct safetensors *st);
 const struct safetensors_tensor *safetensors_find(const struct safetensors *st,
     const char *name);
 
+/* Give back the memory of a mapped file; what is read again is mapped again. */
+void safetensors_drop(const struct safetensors *st);
+
+/* Bytes of t. */
+size_t safetensors_size(const struct safetensors_tensor *t);
+
 const char *safetensors_dtype_name(enum safetensors_dtype dtype);
 
 /*
