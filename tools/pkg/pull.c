@@ -155,6 +155,9 @@ convert(const struct request *r, const struct pull *p, const char *path)
 	snprintf(base, sizeof(base), "%.*s", STORE_NAME_MAX - 4, p->m.name);
 	if ((dot = strrchr(base, '.')) != NULL && strcmp(dot, ".gguf") == 0)
 		*dot = '\0';
+	/* An old .h1b must not become itself. */
+	else if (dot != NULL && strcmp(dot, ".h1b") == 0)
+		memcpy(dot, ".v6", 4);
 	strcat(base, ".h1b");
 	if ((out = path_of(p, base)) == NULL || manifest_init(&m, 1, &e) != 0) {
 		free(out);
@@ -251,6 +254,21 @@ run(const struct request *r, struct pull *p, struct err *e)
 	return rc == ERR_BAD_FILE ? PKG_BAD : PKG_UNUSABLE;
 }
 
+/* The hub, without what stands between it and a path. */
+static const char *
+hub_of(const char *given)
+{
+	static char hub[MANIFEST_URL_MAX + 1];
+	size_t n;
+
+	if (given == NULL && (given = getenv("HALO_HUB_URL")) == NULL)
+		given = HUB_URL;
+	snprintf(hub, sizeof(hub), "%s", given);
+	for (n = strlen(hub); n > 0 && hub[n - 1] == '/'; n--)
+		hub[n - 1] = '\0';
+	return hub;
+}
+
 int
 pkg_pull(int argc, char *argv[])
 {
@@ -272,8 +290,7 @@ pkg_pull(int argc, char *argv[])
 	    number("--stall-seconds", r.stall, 1, 3600, &p.stall_s, &e) != 0 ||
 	    number("--retries", r.retries, 0, 1000, &p.retries, &e) != 0)
 		return pkg_fail(&e);
-	if (r.hub == NULL && (r.hub = getenv("HALO_HUB_URL")) == NULL)
-		r.hub = HUB_URL;
+	r.hub = hub_of(r.hub);
 	p.force = r.force;
 	meter_init(&p.meter, r.quiet);
 	/* A closed connection and a limit on the size of files are errors that
