@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model/gguf_tensors.h"
+#include "model/ternarize.h"
 
 enum dense_type
 gguf_matrix_dense(const struct gguf_matrix *m)
@@ -70,6 +71,11 @@ gguf_matrix_codes(const struct gguf_tensors *ts, const struct gguf_matrix *m,
 {
 	const uint8_t *p = row_at(m, row), *bad;
 
+	if (m->type->use == GGUF_FLOATS) {
+		m->type->floats(p, (size_t)m->cols, ts->row);
+		ternarize_split(ts->row, m->cols, m->group, codes, scales);
+		return 0;
+	}
 	m->type->codes(p, (size_t)(m->cols / m->type->block), codes);
 	bad = memchr(codes, GGUF_TERNARY_BAD, (size_t)m->cols);
 	if (bad != NULL)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "model/gguf_tensors.h"
+#include "model/ternarize.h"
 
 enum { PARTS = H1B_PROBE, NAME_CAP = 64 };
 
@@ -198,7 +199,8 @@ check_type(const struct mapper *m, enum need need, const struct gguf_tensor *t,
 	if (need == DENSE && type->use == GGUF_NO_USE)
 		return UNSUPPORTED(m, t, " has type %s, expected F32, F16, BF16, "
 		    "Q8_0, Q6_K, Q4_K or a ternary one", type->name);
-	if (need == PROJECTION && type->use != GGUF_TERNARY)
+	if (need == PROJECTION && type->use != GGUF_TERNARY &&
+	    type->use != GGUF_FLOATS)
 		return UNSUPPORTED(m, t, " has type %s, which is not ternary",
 		    type->name);
 	*out = type;
@@ -327,6 +329,34 @@ check_scales(const struct mapper *m, struct gguf_matrix *x)
 	return 0;
 }
 
+/* A projection in floats: are there only three values to a factor? */
+static int
+look_at_floats(const struct mapper *m, struct gguf_matrix *x, const char *name)
+{
+	struct ternarize *t = malloc(sizeof(*t));
+	float *w = malloc((size_t)x->cols * sizeof(*w));
+	struct err why = { 0 };
+	int rc = 0;
+
+	if (t == NULL || w == NULL)
+		rc = err_set(m->e, ERR_NO_MEMORY, "no memory for a row");
+	else
+		ternarize_init(t, x->cols);
+	for (int32_t r = 0; rc == 0 && r < x->rows; r++) {
+		x->type->floats(x->t->data + (size_t)r * x->row_bytes,
+		    (size_t)x->cols, w);
+		if (ternarize_look(t, name, r, w, &why) != 0)
+			rc = err_set(m->e, why.code, "%.60s: %s",
+			    gguf_what(m->g), why.text);
+	}
+	if (rc == 0)
+		x->group = ternarize_group(t);
+	gguf_drop(m->g);
+	free(t);
+	free(w);
+	return rc;
+}
+
 static int
 map_one(const struct mapper *m, const struct part *p, int32_t layer,
     struct gguf_matrix *x)
@@ -349,24 +379,9 @@ map_one(const struct mapper *m, const struct part *p, int32_t layer,
 	x->row_bytes = (size_t)(x->cols / x->type->block) *
 	    (size_t)x->type->bytes;
 	x->group = x->type->group;
-	return x->type->use == GGUF_TERNARY ? check_scales(m, x) : 0;
-}
-
-/*
- * A part has one group in all layers of a .h1b: the smallest that one needs.
- * Groups are powers of two unless they are all of a row.
- */
-static void
-even_groups(const struct model_config *c, struct gguf_tensors *ts,
-    enum h1b_part part)
-{
-	int32_t least = slot(ts, part, 0)->group;
-
-	for (int32_t layer = 1; layer < c->n_layers; layer++)
-		if (slot(ts, part, layer)->group < least)
-			least = slot(ts, part, layer)->group;
-	for (int32_t layer = 0; layer < c->n_layers; layer++)
-		slot(ts, part, layer)->group = least;
+	if (x->type->use == GGUF_TERNARY)
+		return check_scales(m, x);
+	return p->need == PROJECTION ? look_at_floats(m, x, name) : 0;
 }
 
 /* The first tensor that is no part of the model, by name. */
@@ -393,6 +408,16 @@ name_leftover(const struct mapper *m, const struct gguf_tensors *ts)
 	return 0;
 }
 
+/* Columns of the widest projection. */
+static int32_t
+widest(const struct model_config *c)
+{
+	int32_t n = c->n_heads * c->head_dim;
+
+	n = n > c->hidden ? n : c->hidden;
+	return n > c->ffn ? n : c->ffn;
+}
+
 int
 gguf_tensors_map(const struct gguf *g, const struct model_config *c,
     struct gguf_tensors *ts, struct err *e)
@@ -406,8 +431,9 @@ gguf_tensors_map(const struct gguf *g, const struct model_config *c,
 		return rc;
 	mapped.all = calloc((size_t)(c->n_layers + 1) * PARTS,
 	    sizeof(*mapped.all));
-	if (mapped.all == NULL)
-		return err_set(e, ERR_NO_MEMORY, "no memory for tensors");
+	mapped.row = calloc((size_t)widest(c), sizeof(*mapped.row));
+	if (mapped.all == NULL || mapped.row == NULL)
+		rc = err_set(e, ERR_NO_MEMORY, "no memory for tensors");
 	for (int32_t layer = -1; rc == 0 && layer < c->n_layers; layer++)
 		for (int i = 0; rc == 0 && i < N_KINDS; i++) {
 			const struct part *p = &parts[i];
@@ -424,9 +450,6 @@ gguf_tensors_map(const struct gguf *g, const struct model_config *c,
 		gguf_tensors_free(&mapped);
 		return rc;
 	}
-	for (int i = 0; i < N_KINDS; i++)
-		if (parts[i].need == PROJECTION)
-			even_groups(c, &mapped, parts[i].part);
 	*ts = mapped;
 	return 0;
 }
@@ -435,5 +458,6 @@ void
 gguf_tensors_free(struct gguf_tensors *ts)
 {
 	free(ts->all);
+	free(ts->row);
 	*ts = (struct gguf_tensors){ 0 };
 }

@@ -24,6 +24,7 @@ struct gguf_matrix {
 struct gguf_tensors {
 	const struct gguf *g;		/* borrowed */
 	struct gguf_matrix *all;	/* owned; by part and layer */
+	float *row;			/* owned: room for the one in hand */
 };
 
 /*
