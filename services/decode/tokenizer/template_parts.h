@@ -11,6 +11,7 @@ struct template_sink {
 	const struct tokenizer *t;	/* NULL for text */
 	struct ids *ids;
 	struct buf *text;
+	bool started;		/* what comes now is not the first of the text */
 	struct buf pending;	/* text that is not encoded yet; to be freed */
 	int rc;			/* the first failure; then nothing is done */
 	struct err *e;

@@ -55,10 +55,11 @@ template_flush(struct template_sink *s)
 	if (s->rc == 0 && p->failed)
 		s->rc = err_set(s->e, ERR_NO_MEMORY, "memory is short");
 	if (s->rc == 0 && p->len > 0 && s->t != NULL)
-		s->rc = tokenizer_encode(s->t, p->data, p->len, false, s->ids,
-		    s->e);
+		s->rc = (s->started ? tokenizer_encode_more : tokenizer_encode)(
+		    s->t, p->data, p->len, false, s->ids, s->e);
 	else if (s->rc == 0 && p->len > 0)
 		buf_add(s->text, p->data, p->len);
+	s->started = s->started || p->len > 0;
 	buf_clear(p);
 }
 
@@ -81,6 +82,7 @@ put_special(struct template_sink *s, const char *name)
 		    s->tp->name, name);
 	else if (ids_add(s->ids, id) != 0)
 		s->rc = err_set(s->e, ERR_NO_MEMORY, "memory is short");
+	s->started = true;
 }
 
 /* A mark that is a token of some models and text to the others. */
