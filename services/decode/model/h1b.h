@@ -185,20 +185,21 @@ struct h1b_source {
 	 */
 	int (*codes)(void *arg, enum h1b_part part, int32_t layer, int32_t row,
 	    uint8_t *codes, float *scales, struct err *e);
-	/* Bytes written.  May be NULL. */
-	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	/*
 	 * Called now and then: give back the memory of what was read, as by
 	 * madvise(MADV_DONTNEED) on a mapped file.  May be NULL.
 	 */
 	void (*drop)(void *arg);
+	void *arg;
+	/* Of whoever writes.  Bytes written, of so many.  May be NULL. */
+	void (*progress)(void *writer_arg, uint64_t done, uint64_t total);
 	/*
 	 * Append the probe of m, which is what was written: see selfcheck.h.
 	 * NULL: the file has none.  Only h1b_write calls it.
 	 */
-	int (*probe)(void *arg, const struct model *m, struct buf *out,
+	int (*probe)(void *writer_arg, const struct model *m, struct buf *out,
 	    struct err *e);
-	void *arg;
+	void *writer_arg;
 };
 
 /*
@@ -209,6 +210,12 @@ struct h1b_source {
  */
 int h1b_write(const char *path, const struct h1b_source *s, bool force,
     struct err *e);
+
+/*
+ * model_parse, which see, for a file that is mapped; light: as model_open_with.
+ */
+int h1b_parse(const void *bytes, size_t n, const char *what, bool light,
+    struct model *m, struct err *e);
 
 /*
  * The bytes that h1b_write would write but for a probe: *image [*n] begins at

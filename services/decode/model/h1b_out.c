@@ -54,7 +54,7 @@ add_probe(struct h1b_writer *w, const char *temp)
 
 	if ((rc = model_open(temp, false, &m, w->e)) != 0)
 		return rc;
-	rc = w->s->probe(w->s->arg, &m, &probe, w->e);
+	rc = w->s->probe(w->s->writer_arg, &m, &probe, w->e);
 	model_close(&m);
 	if (rc == 0 && probe.failed)
 		rc = err_set(w->e, ERR_NO_MEMORY, "no memory for a probe");

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "model/crc32c.h"
 #include "model/h1b.h"
@@ -14,7 +15,7 @@
  * that a file is read from memory once.  Everything is checked always: a
  * gigabyte takes half a second.
  */
-enum { PIECE = 1 << 15 };
+enum { PIECE = 1 << 15, DROP_EVERY = 64 << 20 };
 
 struct reader {
 	const uint8_t *bytes;
@@ -24,6 +25,8 @@ struct reader {
 	const struct h1b_entry *dir;
 	struct h1b_section *want;
 	uint32_t n_want;
+	bool light;
+	uint64_t dropped;	/* up to here nothing is held */
 	struct err *e;
 };
 
@@ -195,9 +198,22 @@ check_directory(const struct reader *r)
 	return 0;
 }
 
+/* Give back what lies before byte `end`, if that is asked for and worth it. */
+static void
+drop(struct reader *r, uint64_t end)
+{
+	uint64_t whole = end / DROP_EVERY * DROP_EVERY;
+
+	if (!r->light || whole <= r->dropped)
+		return;
+	(void)madvise((uint8_t *)(uintptr_t)r->bytes + r->dropped,
+	    whole - r->dropped, MADV_DONTNEED);
+	r->dropped = whole;
+}
+
 /* Checksum of a section and, in the same pass, what every value must be. */
 static int
-check_bytes(const struct reader *r, uint32_t i)
+check_bytes(struct reader *r, uint32_t i)
 {
 	const struct h1b_entry *en = &r->dir[i];
 	const uint8_t *p = r->bytes + en->offset;
@@ -217,6 +233,7 @@ check_bytes(const struct reader *r, uint32_t i)
 			bad = "a value that is not finite";
 		if (en->type == H1B_I8 && !h1b_check_i8(p + at, k))
 			bad = "a value of -128";
+		drop(r, en->offset + at);
 	}
 	if (crc != en->crc)
 		return BAD(r, "section '%s': checksum %08x, expected %08x",
@@ -397,7 +414,7 @@ fingerprint(const struct reader *r, char out[65])
 }
 
 static int
-read_sections(const struct reader *r, struct model *m)
+read_sections(struct reader *r, struct model *m)
 {
 	int rc;
 
@@ -415,12 +432,12 @@ read_sections(const struct reader *r, struct model *m)
 }
 
 int
-model_parse(const void *bytes, size_t n, const char *what, struct model *m,
-    struct err *e)
+h1b_parse(const void *bytes, size_t n, const char *what, bool light,
+    struct model *m, struct err *e)
 {
 	const struct h1b_header *h = bytes;
 	struct reader r = { .bytes = bytes, .n = n, .what = what, .h = h,
-	    .e = e };
+	    .light = light, .e = e };
 	struct model parsed = { 0 };
 	struct h1b_form form;
 	int rc;
@@ -445,4 +462,11 @@ model_parse(const void *bytes, size_t n, const char *what, struct model *m,
 	}
 	*m = parsed;
 	return 0;
+}
+
+int
+model_parse(const void *bytes, size_t n, const char *what, struct model *m,
+    struct err *e)
+{
+	return h1b_parse(bytes, n, what, false, m, e);
 }

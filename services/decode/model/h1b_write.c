@@ -51,7 +51,7 @@ put(struct h1b_writer *w, uint64_t before, const void *bytes, size_t n)
 		rc = fwrite(bytes, n, 1, w->fp) == 1 ? 0 : failed(w, "write");
 	w->done += n;
 	if (w->s->progress != NULL)
-		w->s->progress(w->s->arg, w->done, w->header.file_size);
+		w->s->progress(w->s->writer_arg, w->done, w->header.file_size);
 	if (w->s->drop != NULL && w->done - w->dropped > DROP_EVERY) {
 		w->s->drop(w->s->arg);
 		w->dropped = w->done;

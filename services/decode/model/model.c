@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -8,6 +9,7 @@
 
 #include "half.h"
 #include "model/h1b.h"
+#include "model/import.h"
 
 static int
 map(int fd, const char *path, struct stat *st, void **bytes, struct err *e)
@@ -29,26 +31,9 @@ map(int fd, const char *path, struct stat *st, void **bytes, struct err *e)
 	return 0;
 }
 
-/* The name of the file without directory and ".h1b". */
-static void
-stem(const char *path, char *out, size_t cap)
+static int
+open_h1b(const char *path, bool light, struct model *m, struct err *e)
 {
-	const char *slash = strrchr(path, '/');
-	const char *base = slash != NULL ? slash + 1 : path;
-	size_t n = strlen(base);
-
-	if (n > 4 && strcmp(base + n - 4, ".h1b") == 0)
-		n -= 4;
-	if (n >= cap)
-		n = cap - 1;
-	memcpy(out, base, n);
-	out[n] = '\0';
-}
-
-int
-model_open(const char *path, bool lock, struct model *m, struct err *e)
-{
-	struct model opened;
 	struct stat st;
 	void *bytes;
 	int fd, r;
@@ -61,17 +46,66 @@ model_open(const char *path, bool lock, struct model *m, struct err *e)
 	close(fd);
 	if (r != 0)
 		return r;
-	if ((r = model_parse(bytes, (size_t)st.st_size, path, &opened, e)) != 0) {
+	if ((r = h1b_parse(bytes, (size_t)st.st_size, path, light, m, e)) != 0) {
 		munmap(bytes, (size_t)st.st_size);
 		return r;
 	}
-	opened.map = bytes;
-	opened.map_size = (size_t)st.st_size;
-	opened.file_time = st.st_mtime;
-	opened.locked = lock && mlock(bytes, opened.map_size) == 0;
-	stem(path, opened.name, sizeof(opened.name));
+	m->map = bytes;
+	m->map_size = (size_t)st.st_size;
+	m->file_time = st.st_mtime;
+	return 0;
+}
+
+static int
+open_other(const char *path, const struct model_open_options *o,
+    struct model *m, struct err *e)
+{
+	struct h1b_source s;
+	struct import *im;
+	struct stat st;
+	void *image;
+	size_t n;
+	int r;
+
+	if ((r = import_open(path, &im, &s, e)) != 0)
+		return r;
+	s.progress = o->progress;
+	s.writer_arg = o->arg;
+	if ((r = h1b_image(&s, &image, &n, e)) == 0 &&
+	    (r = model_parse(image, n, path, m, e)) != 0)
+		munmap(image, n);
+	if (r == 0) {
+		m->map = image;
+		m->map_size = n;
+		m->file_time = stat(path, &st) == 0 ? st.st_mtime : 0;
+		snprintf(m->note, sizeof(m->note), "%s", import_note(im));
+	}
+	import_close(im);
+	return r;
+}
+
+int
+model_open_with(const char *path, const struct model_open_options *o,
+    struct model *m, struct err *e)
+{
+	struct model opened;
+	int r = import_is_h1b(path) ? open_h1b(path, o->light, &opened, e) :
+	    open_other(path, o, &opened, e);
+
+	if (r != 0)
+		return r;
+	opened.locked = o->lock && mlock(opened.map, opened.map_size) == 0;
+	import_name(path, opened.name, sizeof(opened.name));
 	*m = opened;
 	return 0;
+}
+
+int
+model_open(const char *path, bool lock, struct model *m, struct err *e)
+{
+	const struct model_open_options o = { .lock = lock };
+
+	return model_open_with(path, &o, m, e);
 }
 
 void

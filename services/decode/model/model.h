@@ -94,6 +94,8 @@ struct model {
 	char architecture[64];		/* "bitnet-b1.58" */
 	char name[256];			/* stem of the file */
 	char title[256];		/* the name that its converter gave it */
+	char note[256];			/* what people should know of how it was
+					 * read, or "" */
 	struct dense embed, head;	/* the same array when tied */
 	const float *norm;		/* [hidden], before the head */
 	struct model_layer *layers;	/* [n_layers], owned */
@@ -108,18 +110,33 @@ struct model {
 	int64_t n_params;
 	char fingerprint[65];		/* hex: identifies the weights */
 	int64_t file_time;		/* Unix seconds */
-	void *map;			/* the file, read-only; owned */
+	void *map;			/* a .h1b, read-only: the file, or made in
+					 * memory; owned */
 	size_t map_size;		/* bytes */
 	bool locked;			/* mlock succeeded */
 };
 
 /*
- * Map path (.h1b) and check every size, offset, checksum and code against the
- * file before it is used.  lock: try mlock; its failure is not an error
- * (model->locked says).  ERR_BAD_FILE names file, offset or tensor, what was
- * found and what was expected.
+ * Map path if it is a .h1b of version 6, and make one in memory of anything else
+ * that import.h reads: one mechanism, so that a model computes the same and has
+ * the same fingerprint as if it had been converted before.  Every size, offset,
+ * checksum and code is checked before it is used.  lock: try mlock; its failure
+ * is not an error (model->locked says).  ERR_BAD_FILE names file, offset or
+ * tensor, what was found and what was expected.
  */
 int model_open(const char *path, bool lock, struct model *m, struct err *e);
+
+struct model_open_options {
+	bool lock;
+	/* Few pages in memory: what was checked is given back, and read from the
+	 * file again.  For tools that look at a model once. */
+	bool light;
+	/* Told of the bytes made in memory, if any are.  May be NULL. */
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *arg;
+};
+int model_open_with(const char *path, const struct model_open_options *o,
+    struct model *m, struct err *e);
 void model_close(struct model *m);
 
 /*

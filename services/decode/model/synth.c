@@ -13,7 +13,6 @@
 struct synth {
 	const struct model_config *c;
 	uint64_t seed;
-	void (*progress)(void *arg, uint64_t done, uint64_t total);
 };
 
 static const char chat_template[] =
@@ -83,15 +82,6 @@ get_codes(void *arg, enum h1b_part part, int32_t layer, int32_t row,
 	return 0;
 }
 
-static void
-report(void *arg, uint64_t done, uint64_t total)
-{
-	const struct synth *s = arg;
-
-	if (s->progress != NULL)
-		s->progress(NULL, done, total);
-}
-
 /* GPT-2's printable stand-in for a byte (as JSON text), in a vocabulary. */
 static void
 add_byte(struct buf *out, unsigned byte, unsigned *n_hidden)
@@ -151,7 +141,7 @@ synth_write(const char *path, const struct model_config *c,
     enum dense_type head, uint64_t seed,
     void (*progress)(void *arg, uint64_t done, uint64_t total), struct err *e)
 {
-	struct synth s = { .c = c, .seed = mix(seed), .progress = progress };
+	struct synth s = { .c = c, .seed = mix(seed) };
 	struct buf tokenizer = { 0 };
 	struct h1b_source src = {
 		.config = *c, .embed_type = head,
@@ -159,7 +149,7 @@ synth_write(const char *path, const struct model_config *c,
 		.name = "random", .origin = "random weights",
 		.chat_template = chat_template,
 		.n_chat_template = strlen(chat_template),
-		.row = get_row, .codes = get_codes, .progress = report,
+		.row = get_row, .codes = get_codes, .progress = progress,
 		.arg = &s,
 	};
 	int rc;
