@@ -1,15 +1,17 @@
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "model/import.h"
 #include "pkg.h"
 #include "progress.h"
+#include "selfcheck.h"
 
 struct job {
 	const char *in, *out;
 	const char *head;
 	const char *name, *origin;
-	bool force;
+	bool force, no_probe;
 };
 
 /*
@@ -38,6 +40,16 @@ choose(const char *head, enum dense_type *type, int32_t *group, struct err *e)
 	return 0;
 }
 
+/* Everything is written; this takes some seconds of its own. */
+static int
+make_probe(void *arg, const struct model *m, struct buf *out, struct err *e)
+{
+	progress_end();
+	if (isatty(STDERR_FILENO) == 1)
+		fputs("computing the probe ...\r", stderr);
+	return selfcheck_make(arg, m, out, e);
+}
+
 static int
 write_out(const struct job *j, struct h1b_source *s, struct err *e)
 {
@@ -50,6 +62,7 @@ write_out(const struct job *j, struct h1b_source *s, struct err *e)
 	s->name = j->name != NULL ? j->name : s->name;
 	s->origin = j->origin != NULL ? j->origin : s->origin;
 	s->progress = progress_show;
+	s->probe = j->no_probe ? NULL : make_probe;
 	rc = h1b_write(j->out, s, j->force, e);
 	progress_end();
 	return rc;
@@ -81,6 +94,7 @@ pkg_convert(int argc, char *argv[])
 	const struct pkg_option options[] = {
 		{ "--head", &j.head, NULL }, { "--name", &j.name, NULL },
 		{ "--source", &j.origin, NULL }, { "--force", NULL, &j.force },
+		{ "--no-probe", NULL, &j.no_probe },
 		{ 0 },
 	};
 

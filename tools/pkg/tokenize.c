@@ -7,7 +7,8 @@
 #include <jansson.h>
 
 #include "json.h"
-#include "model/hf_config.h"
+#include "model/hf_files.h"
+#include "model/model.h"
 #include "pkg.h"
 #include "tokenizer/textstream.h"
 #include "tokenizer/tokenizer.h"
@@ -24,7 +25,7 @@ load_json(const char *path, struct tokenizer **t, struct err *e)
 		return err_set(e, ERR_NO_MEMORY, "no memory for a path");
 	if (slash != NULL)
 		dir[slash - path] = '\0';
-	rc = hf_read_file(slash != NULL ? dir : ".",
+	rc = hf_files_read(slash != NULL ? dir : ".",
 	    slash != NULL ? slash + 1 : path, HF_TOKENIZER_MAX, &text, e);
 	if (rc == 0)
 		rc = tokenizer_from_json(text.data != NULL ? text.data : "",

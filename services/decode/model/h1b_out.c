@@ -49,10 +49,11 @@ static int
 add_probe(struct h1b_writer *w, const char *temp)
 {
 	struct buf probe = { 0 };
+	const struct model_open_options light = { .light = true };
 	struct model m;
 	int rc;
 
-	if ((rc = model_open(temp, false, &m, w->e)) != 0)
+	if ((rc = model_open_with(temp, &light, &m, w->e)) != 0)
 		return rc;
 	rc = w->s->probe(w->s->writer_arg, &m, &probe, w->e);
 	model_close(&m);

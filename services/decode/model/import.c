@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "model/gguf_model.h"
 #include "model/hf.h"
 #include "model/import.h"
+#include "model/legacy.h"
 #include "model/model_source.h"
 
 /*
@@ -20,6 +22,8 @@ enum kind { DIRECTORY, GGUF, LEGACY, H1B, SAFETENSORS };
 struct import {
 	enum kind kind;
 	struct hf *hf;
+	struct gguf_model *gguf;
+	struct legacy *legacy;
 	struct model h1b;		/* closed or { 0 } */
 	char name[256];
 	char *origin;			/* of a .h1b; owned */
@@ -74,7 +78,7 @@ sniff(const char *path, enum kind *kind, struct err *e)
 	else if (memcmp(b, "GGUF", 4) == 0)
 		*kind = GGUF;
 	else if (memcmp(b, H1B_MAGIC, 4) == 0)
-		*kind = version >= 1 && version <= 4 ? LEGACY : H1B;
+		*kind = version >= 1 && version <= 5 ? LEGACY : H1B;
 	else if (b[8] == '{' && length >= 2 &&
 	    length <= (uint64_t)st.st_size - 8)
 		*kind = SAFETENSORS;
@@ -134,8 +138,6 @@ open_hf(struct import *im, const char *dir, struct h1b_source *s, struct err *e)
 	if (rc != 0)
 		return rc;
 	hf_source(im->hf, s);
-	if (s->embed_type == 0)
-		s->embed_type = s->head_type = DENSE_BF16;
 	import_name(dir, im->name, sizeof(im->name));
 	return 0;
 }
@@ -161,9 +163,22 @@ static int
 open_gguf(struct import *im, const char *path, struct h1b_source *s,
     struct err *e)
 {
-	(void)im;
-	(void)s;
-	return err_set(e, ERR_UNSUPPORTED, "%.200s: a GGUF file", path);
+	int rc = gguf_model_open(path, &im->gguf, e);
+
+	if (rc == 0)
+		gguf_model_source(im->gguf, s);
+	return rc;
+}
+
+static int
+open_legacy(struct import *im, const char *path, struct h1b_source *s,
+    struct err *e)
+{
+	int rc = legacy_open(path, &im->legacy, e);
+
+	if (rc == 0)
+		legacy_source(im->legacy, s);
+	return rc;
 }
 
 static int
@@ -199,6 +214,7 @@ import_open(const char *path, struct import **im, struct h1b_source *s,
 		rc = o->kind == DIRECTORY ? open_hf(o, path, &from, e) :
 		    o->kind == SAFETENSORS ? open_shard(o, path, &from, e) :
 		    o->kind == GGUF ? open_gguf(o, path, &from, e) :
+		    o->kind == LEGACY ? open_legacy(o, path, &from, e) :
 		    open_h1b(o, path, &from, e);
 	}
 	if (rc != 0) {
@@ -218,6 +234,8 @@ import_close(struct import *im)
 	if (im == NULL)
 		return;
 	hf_close(im->hf);
+	gguf_model_close(im->gguf);
+	legacy_close(im->legacy);
 	model_close(&im->h1b);
 	free(im->origin);
 	free(im);
@@ -226,6 +244,5 @@ import_close(struct import *im)
 const char *
 import_note(const struct import *im)
 {
-	(void)im;
-	return "";
+	return im->gguf != NULL ? gguf_model_note(im->gguf) : "";
 }
