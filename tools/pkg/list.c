@@ -13,6 +13,7 @@ struct listing {
 	struct store store;
 	bool verify, json;
 	json_t *all;		/* one object a model */
+	struct manifest m;	/* of the one at hand */
 	int n_bad;
 };
 
@@ -50,41 +51,55 @@ check_sums(struct listing *l, const struct manifest *m)
 	return good;
 }
 
+/* The manifest says when this was; if it cannot be written, it does not. */
+static void
+remember(struct listing *l, const char *file)
+{
+	int lock;
+
+	if (store_lock(&l->store, l->m.name, &lock, NULL) != 0)
+		return;
+	manifest_save(&l->store, file, &l->m, NULL);
+	store_unlock(&l->store, l->m.name, lock);
+}
+
 static void
 add_model(struct listing *l, const char *name)
 {
 	const char *format = store_format(&l->store, name);
 	char file[STORE_PATH_MAX];
-	struct manifest m = { 0 };
-	bool known = manifest_load(&l->store, store_beside(name,
-	    ".manifest.json", file), &m, NULL) == 0 &&
-	    strcmp(m.name, name) == 0;
+	struct manifest *m = &l->m;
+	bool known;
 	json_t *o;
 
+	*m = (struct manifest){ 0 };
+	known = manifest_load(&l->store, store_beside(name,
+	    ".manifest.json", file), m, NULL) == 0 &&
+	    strcmp(m->name, name) == 0;
 	if (format == NULL && !known) {
-		manifest_finish(&m);
+		manifest_finish(m);
 		return;
 	}
 	if (known && l->verify) {
-		if (check_sums(l, &m)) {
-			manifest_now(m.verified);
-			manifest_save(&l->store, file, &m, NULL);
+		if (check_sums(l, m)) {
+			manifest_now(m->verified);
+			remember(l, file);
 		} else {
-			m.verified[0] = '\0';
+			m->verified[0] = '\0';
 			l->n_bad++;
 		}
 	}
 	o = json_pack("{s:s,s:s?,s:I,s:o,s:o,s:o,s:o,s:o,s:b}", "name", name,
 	    "format", format, "bytes", (json_int_t)store_size(&l->store, name),
-	    "licence", text_or_null(m.licence),
-	    "source", text_or_null(m.source),
-	    "revision", text_or_null(m.revision),
-	    "pulled", text_or_null(m.pulled),
-	    "verified", text_or_null(m.verified),
-	    "pinned", known && manifest_pinned(&m));
+	    "licence", text_or_null(m->licence),
+	    "source", text_or_null(m->source),
+	    "revision", text_or_null(m->revision),
+	    "pulled", text_or_null(m->pulled),
+	    "verified", text_or_null(m->verified),
+	    "pinned", known && manifest_pinned(m));
 	if (o != NULL)
 		json_array_append_new(l->all, o);
-	manifest_finish(&m);
+	manifest_finish(m);
 }
 
 /* NAME.part.json: a pull that did not end. */
@@ -92,22 +107,22 @@ static void
 add_unfinished(struct listing *l, const char *file)
 {
 	char part[STORE_PATH_MAX];
-	struct manifest m;
+	struct manifest *m = &l->m;
 	json_t *o;
 
-	if (manifest_load(&l->store, file, &m, NULL) != 0)
+	if (manifest_load(&l->store, file, m, NULL) != 0)
 		return;
-	store_beside(m.name, ".part", part);
-	o = json_pack("{s:s,s:s,s:I,s:o,s:o,s:o}", "name", m.name,
+	store_beside(m->name, ".part", part);
+	o = json_pack("{s:s,s:s,s:I,s:o,s:o,s:o}", "name", m->name,
 	    "format", "unfinished",
 	    "bytes", (json_int_t)store_size(&l->store, part),
-	    "bytes_total", manifest_size(&m) < 0 ? json_null() :
-	    json_integer(manifest_size(&m)),
-	    "licence", text_or_null(m.licence),
-	    "source", text_or_null(m.source));
+	    "bytes_total", manifest_size(m) < 0 ? json_null() :
+	    json_integer(manifest_size(m)),
+	    "licence", text_or_null(m->licence),
+	    "source", text_or_null(m->source));
 	if (o != NULL)
 		json_array_append_new(l->all, o);
-	manifest_finish(&m);
+	manifest_finish(m);
 }
 
 static bool
@@ -195,7 +210,7 @@ list(struct listing *l, struct err *e)
 int
 pkg_list(int argc, char *argv[])
 {
-	struct listing l = { .store.fd = -1 };
+	static struct listing l = { .store.fd = -1 };	/* large for a stack */
 	const char *dir = NULL;
 	bool of_catalogue = false;
 	struct err e;
