@@ -274,16 +274,9 @@ check_key(const struct reader *r, struct gguf_string s, bool scaled)
 	/* Parameters of a scaling that is off. */
 	if (begins(tail, "rope.scaling.") && !scaled)
 		return 0;
-	if (equals(tail, "attention.causal")) {
-		struct err why = { 0 };
-		bool b = false;
-
-		snprintf(key, sizeof(key), "%.*s", (int)s.n, s.s);
-		if (gguf_get_bool(r->g, key, &b, &why) && b)
-			return 0;
-	}
 	snprintf(key, sizeof(key), "%.*s", (int)s.n, s.s);
-	if (is_off(r->g, key, text, sizeof(text)))
+	if (is_off(r->g, key, text, sizeof(text)) !=
+	    equals(tail, "attention.causal"))
 		return 0;
 	return UNSUPPORTED(r->g, r->e,
 	    "key '%s' is %s, which is not supported", key, text);
