@@ -14,12 +14,8 @@ struct job {
 	bool force, no_probe;
 };
 
-/*
- * How embedding or head will be held: as asked for, or if nothing was, floats
- * as int8.  What is int8 already stays as exact as it came.
- */
-static int
-choose(const char *head, enum dense_type *type, int32_t *group, struct err *e)
+int
+pkg_head(const char *head, enum dense_type *type, int32_t *group, struct err *e)
 {
 	static const enum dense_type types[] = { DENSE_I8, DENSE_BF16, DENSE_F16,
 	    DENSE_F32 };
@@ -55,8 +51,8 @@ write_out(const struct job *j, struct h1b_source *s, struct err *e)
 {
 	int rc;
 
-	if ((rc = choose(j->head, &s->embed_type, &s->embed_group, e)) != 0 ||
-	    (!s->config.tied && (rc = choose(j->head, &s->head_type,
+	if ((rc = pkg_head(j->head, &s->embed_type, &s->embed_group, e)) != 0 ||
+	    (!s->config.tied && (rc = pkg_head(j->head, &s->head_type,
 	    &s->head_group, e)) != 0))
 		return rc;
 	s->name = j->name != NULL ? j->name : s->name;

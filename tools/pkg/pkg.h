@@ -5,6 +5,7 @@
 
 #include "buf.h"
 #include "err.h"
+#include "model/model.h"
 
 /*
  * 1bit-halo-pkg: one command a file.  A command gets its own arguments and
@@ -33,6 +34,14 @@ int pkg_options(int argc, char *argv[], const struct pkg_option *options,
 
 /* "1bit-halo-pkg: sentence" on stderr; returns PKG_UNUSABLE. */
 int pkg_fail(const struct err *e);
+
+/*
+ * --head: how embedding or head, *type with *group columns of a factor, will be
+ * held: as head says, or if it is NULL, floats as int8.  What is int8 already
+ * stays as exact as it came.  ERR_RANGE for another word.
+ */
+int pkg_head(const char *head, enum dense_type *type, int32_t *group,
+    struct err *e);
 
 /* Bytes as "15.7 MB". */
 void pkg_size(double bytes, char out[32]);

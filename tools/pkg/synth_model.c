@@ -26,38 +26,41 @@ number(const char *option, const char *text, uint64_t min, uint64_t max,
 int
 pkg_synth(int argc, char *argv[])
 {
-	const char *file, *arch = NULL, *seed_text = "1", *layers_text = NULL;
-	struct model_config c;
+	const char *file, *name = NULL, *seed_text = "1", *layers_text = NULL;
+	const char *head = NULL;
+	struct synth_arch a;
 	uint64_t seed, layers;
 	bool force = false;
 	struct err e;
 	int rc;
 	const struct pkg_option options[] = {
-		{ "--arch", &arch, NULL }, { "--seed", &seed_text, NULL },
+		{ "--arch", &name, NULL }, { "--seed", &seed_text, NULL },
 		{ "--layers", &layers_text, NULL }, { "--force", NULL, &force },
+		{ "--head", &head, NULL },
 		{ 0 },
 	};
 
 	if (pkg_options(argc, argv, options, &file, 1, &e) != 0)
 		return pkg_fail(&e);
-	if (arch == NULL) {
+	if (name == NULL) {
 		err_set(&e, ERR_RANGE, "--arch is missing");
 		return pkg_fail(&e);
 	}
-	if (synth_config(arch, &c, &e) != 0 ||
+	if (synth_find(name, &a, &e) != 0 ||
+	    pkg_head(head, &a.head, &a.head_group, &e) != 0 ||
 	    number("--seed", seed_text, 0, UINT64_MAX, &seed, &e) != 0)
 		return pkg_fail(&e);
 	if (layers_text != NULL) {
 		if (number("--layers", layers_text, 1, MODEL_LAYERS_MAX,
 		    &layers, &e) != 0)
 			return pkg_fail(&e);
-		c.n_layers = (int32_t)layers;
+		a.config.n_layers = (int32_t)layers;
 	}
 	if (!force && access(file, F_OK) == 0) {
 		err_set(&e, ERR_EXISTS, "%.200s exists already", file);
 		return pkg_fail(&e);
 	}
-	rc = synth_write(file, &c, DENSE_I8, seed, progress_show, &e);
+	rc = synth_write_arch(file, &a, seed, progress_show, &e);
 	progress_end();
 	return rc != 0 ? pkg_fail(&e) : PKG_OK;
 }

@@ -11,7 +11,7 @@
  * does not matter in which order they are asked for.
  */
 struct synth {
-	const struct model_config *c;
+	const struct synth_arch *a;
 	uint64_t seed;
 };
 
@@ -45,13 +45,50 @@ unit(uint64_t r)
 	return (float)(int32_t)(r >> 40) * 0x1p-23f - 1;
 }
 
+/* Columns of a ternary matrix that share a factor. */
+static int32_t
+get_group(void *arg, enum h1b_part part, int32_t layer)
+{
+	const struct synth_arch *a = ((const struct synth *)arg)->a;
+	int32_t n = h1b_columns(&a->config, part);
+
+	(void)layer;
+	if (a->segments > 1 && (part == H1B_O || part == H1B_DOWN))
+		return n / a->segments;
+	return a->group > 0 ? a->group : n;
+}
+
+static float
+factor(uint64_t key, int32_t n, int32_t group)
+{
+	return sqrtf(1.5f / (float)n) *
+	    (1 + 0.5f * unit(mix(~key - (uint64_t)group)));
+}
+
+/* An embedding of a model whose embedding is ternary, too. */
+static int
+get_row_i8(void *arg, enum h1b_part part, int32_t row, int8_t *q,
+    float *scales, struct err *e)
+{
+	const struct synth *s = arg;
+	uint64_t key = row_key(s, part, -1, row);
+	int32_t n = s->a->config.hidden;
+
+	(void)e;
+	for (int32_t i = 0; i < n; i++)
+		q[i] = (int8_t)((mix(key + (uint64_t)i) >> 32) % 3) - 1;
+	for (int32_t g = 0; g * s->a->head_group < n; g++)
+		scales[g] = 0.5f + 0.25f * unit(mix(~key - (uint64_t)g));
+	return 0;
+}
+
 static int
 get_row(void *arg, enum h1b_part part, int32_t layer, int32_t row, float *out,
     struct err *e)
 {
 	const struct synth *s = arg;
 	uint64_t key = row_key(s, part, layer, row);
-	int32_t n = h1b_columns(s->c, part);
+	int32_t n = h1b_columns(&s->a->config, part);
 	bool dense = part == H1B_EMBED || part == H1B_HEAD;
 
 	(void)e;
@@ -69,7 +106,8 @@ get_codes(void *arg, enum h1b_part part, int32_t layer, int32_t row,
 {
 	const struct synth *s = arg;
 	uint64_t key = row_key(s, part, layer, row);
-	int32_t n = h1b_columns(s->c, part);
+	int32_t n = h1b_columns(&s->a->config, part);
+	int32_t group = get_group(arg, part, layer);
 
 	(void)e;
 	for (int32_t i = 0; i < n; i += 8) {
@@ -78,7 +116,8 @@ get_codes(void *arg, enum h1b_part part, int32_t layer, int32_t row,
 		for (int32_t k = i; k < i + 8 && k < n; k++, r >>= 8)
 			codes[k] = (uint8_t)((r & 0xff) * 3 >> 8);
 	}
-	scales[0] = sqrtf(1.5f / (float)n) * (1 + 0.5f * unit(mix(~key)));
+	for (int32_t g = 0; g * group < n; g++)
+		scales[g] = factor(key, n, g);
 	return 0;
 }
 
@@ -137,20 +176,22 @@ make_tokenizer(const struct model_config *c, struct buf *out, struct err *e)
 }
 
 int
-synth_write(const char *path, const struct model_config *c,
-    enum dense_type head, uint64_t seed,
+synth_write_arch(const char *path, const struct synth_arch *a, uint64_t seed,
     void (*progress)(void *arg, uint64_t done, uint64_t total), struct err *e)
 {
-	struct synth s = { .c = c, .seed = mix(seed) };
+	struct synth s = { .a = a, .seed = mix(seed) };
 	struct buf tokenizer = { 0 };
+	const struct model_config *c = &a->config;
 	struct h1b_source src = {
-		.config = *c, .embed_type = head,
-		.head_type = c->tied ? 0 : head, .architecture = "bitnet-b1.58",
+		.config = *c, .embed_type = a->head, .embed_group = a->head_group,
+		.head_type = c->tied ? 0 : a->head,
+		.head_group = c->tied ? 0 : a->head_group,
+		.architecture = a->architecture,
 		.name = "random", .origin = "random weights",
 		.chat_template = chat_template,
 		.n_chat_template = strlen(chat_template),
-		.row = get_row, .codes = get_codes, .progress = progress,
-		.arg = &s,
+		.row = get_row, .row_i8 = get_row_i8, .group = get_group,
+		.codes = get_codes, .arg = &s, .progress = progress,
 	};
 	int rc;
 
@@ -166,44 +207,20 @@ synth_write(const char *path, const struct model_config *c,
 }
 
 int
+synth_write(const char *path, const struct model_config *c,
+    enum dense_type head, uint64_t seed,
+    void (*progress)(void *arg, uint64_t done, uint64_t total), struct err *e)
+{
+	const struct synth_arch a = { .config = *c, .head = head,
+	    .architecture = "bitnet-b1.58" };
+
+	return synth_write_arch(path, &a, seed, progress, e);
+}
+
+int
 model_write_random(const char *path, const struct model_config *c,
     uint64_t seed, struct err *e)
 {
 	return synth_write(path, c, seed % 2 != 0 ? DENSE_I8 : DENSE_BF16, seed,
 	    NULL, e);
-}
-
-int
-synth_config(const char *arch, struct model_config *c, struct err *e)
-{
-	static const struct {
-		const char *name;
-		struct model_config config;
-	} known[] = {
-		{ "bitnet-2b4t", { .vocab = 128256, .hidden = 2560,
-		    .n_layers = 30, .n_heads = 20, .n_kv_heads = 5,
-		    .head_dim = 128, .ffn = 6912, .n_ctx = 4096,
-		    .rope_theta = 500000, .norm_eps = 1e-5f,
-		    .act = MODEL_RELU2, .sub_norms = true, .tied = true,
-		    .bos = 128000, .eos = { 128009, 128001 }, .n_eos = 2 } },
-		{ "halo-demo", { .vocab = 8192, .hidden = 512,
-		    .n_layers = 10, .n_heads = 8, .n_kv_heads = 4,
-		    .head_dim = 64, .ffn = 1536, .n_ctx = 1024,
-		    .rope_theta = 500000, .norm_eps = 1e-5f,
-		    .act = MODEL_RELU2, .sub_norms = true, .tied = true,
-		    .bos = 8187, .eos = { 8191, 8188 }, .n_eos = 2 } },
-		{ "tiny", { .vocab = 260, .hidden = 64, .n_layers = 2,
-		    .n_heads = 4, .n_kv_heads = 2, .head_dim = 16, .ffn = 96,
-		    .n_ctx = 128, .rope_theta = 10000, .norm_eps = 1e-5f,
-		    .act = MODEL_RELU2, .sub_norms = true, .tied = true,
-		    .bos = 256, .eos = { 259, 257 }, .n_eos = 2 } },
-	};
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (strcmp(known[i].name, arch) == 0) {
-			*c = known[i].config;
-			return 0;
-		}
-	return err_set(e, ERR_NOT_FOUND, "no sizes are known of '%.40s', only "
-	    "of bitnet-2b4t, halo-demo and tiny", arch);
 }

@@ -30,10 +30,27 @@ int synth_write(const char *path, const struct model_config *c,
 int model_write_random(const char *path, const struct model_config *c,
     uint64_t seed, struct err *e);
 
-/*
- * The sizes of a known model: "bitnet-2b4t" (microsoft/bitnet-b1.58-2B-4T),
- * "halo-demo", "tiny".  ERR_NOT_FOUND for another name.
- */
-int synth_config(const char *arch, struct model_config *c, struct err *e);
+/* A model of a family, besides its sizes. */
+struct synth_arch {
+	struct model_config config;
+	const char *architecture;	/* "llama" */
+	int32_t group;		/* columns of a factor; 0: all of a row */
+	int32_t segments;	/* above 1: of the columns of o and down, one
+				 * factor each (TriLM's shards) */
+	enum dense_type head;	/* as it is published */
+	int32_t head_group;	/* above 0: ternary, I8 with groups */
+};
+
+#define SYNTH_NAMES "bitnet-2b4t, trilm-3.9b, trilm-1.1b, bonsai-1.7b, " \
+	"llama3-8b-1.58, falcon3-1b, halo-demo and tiny"
+
+/* A model of SYNTH_NAMES.  ERR_NOT_FOUND for another name. */
+int synth_find(const char *name, struct synth_arch *a, struct err *e);
+int synth_config(const char *name, struct model_config *c, struct err *e);
+
+/* As synth_write. */
+int synth_write_arch(const char *path, const struct synth_arch *a,
+    uint64_t seed, void (*progress)(void *arg, uint64_t done, uint64_t total),
+    struct err *e);
 
 #endif
