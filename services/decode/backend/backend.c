@@ -15,10 +15,18 @@ static const struct {
 	{ "ref", false, backend_ref_open },
 };
 
+/* Factors of a row.  A group of 0 is a whole row, too. */
+static int64_t
+n_groups(int32_t group, int32_t n_in)
+{
+	return group > 0 && group < n_in ? (n_in + group - 1) / group : 1;
+}
+
 static int64_t
 ternary_bytes(const struct ternary *w)
 {
-	return (int64_t)w->n_out * (w->stride + (int64_t)sizeof(float));
+	return (int64_t)w->n_out * (w->stride + n_groups(w->group, w->n_in) *
+	    (int64_t)sizeof(float));
 }
 
 /* Weights, norms and head: what one token reads at depth 0. */
@@ -31,7 +39,8 @@ bytes_per_token(const struct model *m)
 	};
 	const struct model_config *f = &m->config;
 	int64_t n = (int64_t)m->head.n_out * m->head.n_in * size[m->head.type] +
-	    (m->head.scales != NULL ? 4 * (int64_t)m->head.n_out : 0) +
+	    (m->head.scales != NULL ? 4 * (int64_t)m->head.n_out *
+	    n_groups(m->head.group, m->head.n_in) : 0) +
 	    4 * (int64_t)f->hidden;
 
 	for (int i = 0; i < f->n_layers; i++) {
@@ -62,30 +71,6 @@ check(const struct backend_options *o, struct err *e)
 	return 0;
 }
 
-/* A group of 0 is a whole row, too: who fills in a model may leave it out. */
-static bool
-in_groups(int32_t group, int32_t n_in)
-{
-	return group > 0 && group < n_in;
-}
-
-/* One factor a row, and none of the variations that no backend computes. */
-static bool
-is_simple(const struct model *m)
-{
-	for (int i = 0; i < m->config.n_layers; i++) {
-		const struct model_layer *l = &m->layers[i];
-		const struct ternary *all[] = { &l->q, &l->k, &l->v, &l->o,
-			&l->gate, &l->up, &l->down };
-
-		for (size_t j = 0; j < sizeof(all) / sizeof(all[0]); j++)
-			if (in_groups(all[j]->group, all[j]->n_in))
-				return false;
-	}
-	return !m->config.qk_norm && (m->head.type != DENSE_I8 ||
-	    !in_groups(m->head.group, m->head.n_in));
-}
-
 int
 backend_open(const struct model *m, const struct backend_options *o,
     struct backend *b, struct err *e)
@@ -97,9 +82,6 @@ backend_open(const struct model *m, const struct backend_options *o,
 
 	if (r != 0)
 		return r;
-	if (!is_simple(m) && strcmp(o->name, "ref") != 0)
-		return err_set(e, ERR_UNSUPPORTED, "%.64s: factors for groups of "
-		    "columns, or norms of q and k, are not computed yet", m->name);
 	for (size_t i = 0; i < n; i++) {
 		if (any ? !candidates[i].automatic :
 		    strcmp(o->name, candidates[i].name) != 0)

@@ -51,6 +51,8 @@ struct backend_options {
 
 struct backend {
 	char name[64];		/* "cpu avx512-vnni, 2 threads": log and stats */
+	bool approximates;	/* activations have 8 bits in it, and the model was
+				 * trained with floats: close, not the same */
 	size_t kv_bytes;	/* memory of the KV cache */
 	size_t scratch_bytes;	/* memory of the batch buffers */
 	int64_t bytes_per_token;/* read for one token at depth 0: weights, head */
@@ -68,8 +70,7 @@ struct backend {
  * Open o->name for m (borrowed until close), or for "auto" the first of gpu,
  * cpu that this machine runs; memory is taken here and never in forward.
  * ERR_NOT_FOUND if this build or machine lacks it, ERR_NO_MEMORY with the size,
- * ERR_RANGE for an option out of range, ERR_UNSUPPORTED for a model that no
- * backend computes.
+ * ERR_RANGE for an option out of range.
  */
 int backend_open(const struct model *m, const struct backend_options *o,
     struct backend *b, struct err *e);

@@ -31,12 +31,15 @@ take(struct arena *a, size_t n, size_t size)
 }
 
 static void
-take_rows(struct arena *a, struct cpu_rows *x, size_t n, int32_t stride)
+take_rows(struct arena *a, struct cpu_rows *x, size_t n, int32_t stride,
+    bool groups)
 {
 	x->stride = stride;
 	x->q = take(a, n * (size_t)stride, 1);
 	x->scale = take(a, n, sizeof(float));
 	x->sum = take(a, n, sizeof(int32_t));
+	if (groups)
+		x->parts = take(a, n * (size_t)stride / 64, sizeof(int32_t));
 }
 
 static int32_t
@@ -54,12 +57,29 @@ widest(const struct cpu *c)
 	return c->ffn_stride > w ? c->ffn_stride : w;
 }
 
+/* Has any matrix a factor for groups of its columns? */
+static bool
+has_groups(const struct model *m)
+{
+	for (int i = 0; i < m->config.n_layers; i++) {
+		const struct model_layer *l = &m->layers[i];
+		const struct ternary *all[] = { &l->q, &l->k, &l->v, &l->o,
+			&l->gate, &l->up, &l->down };
+
+		for (size_t j = 0; j < sizeof(all) / sizeof(all[0]); j++)
+			if (cpu_in_groups(all[j]->group, all[j]->n_in))
+				return true;
+	}
+	return false;
+}
+
 static void
 lay_out(struct cpu *c, struct arena *a)
 {
 	size_t n = (size_t)c->o.max_rows, f = sizeof(float);
 	size_t half = (size_t)c->m->config.head_dim / 2;
 	int32_t wide = round_up(widest(c), TERNARY_BLOCK);
+	bool groups = has_groups(c->m);
 
 	c->h = take(a, n * (size_t)c->hidden_stride, f);
 	c->q = take(a, n * (size_t)c->q_stride, f);
@@ -70,7 +90,7 @@ lay_out(struct cpu *c, struct arena *a)
 	c->up = take(a, n * (size_t)c->ffn_stride, f);
 	c->cos = take(a, n * half, f);
 	c->sin = take(a, n * half, f);
-	take_rows(a, &c->x, n, wide);
+	take_rows(a, &c->x, n, wide, groups);
 	c->hidden.f_stride = c->hidden_stride;
 	c->hidden.q_stride = round_up(c->hidden_stride, 64);
 	c->hidden.f = take(a, n * (size_t)c->hidden.f_stride, f);
@@ -82,7 +102,7 @@ lay_out(struct cpu *c, struct arena *a)
 	c->blocks = take(a, n, sizeof(*c->blocks));
 	c->inv_freq = take(a, half, f);
 	for (int i = 0; i < cpu_team_size(c->team); i++) {
-		take_rows(a, &c->own[i].x, CPU_OWN_ROWS, wide);
+		take_rows(a, &c->own[i].x, CPU_OWN_ROWS, wide, groups);
 		c->own[i].tmp = take(a, (size_t)wide, f);
 		c->own[i].acc = take(a,
 		    CPU_QUERIES_MAX * (size_t)c->v_stride, f);
@@ -198,6 +218,7 @@ backend_cpu_open(const struct model *m, const struct backend_options *o,
 		return r;
 	}
 	*b = (struct backend){
+		.approximates = m->config.act_float,
 		.kv_bytes = c->kv_bytes, .scratch_bytes = c->scratch_bytes,
 		.forward = cpu_forward, .close = cpu_close, .state = c,
 	};

@@ -137,6 +137,19 @@ to_i16(vf v)
 	    _mm256_cvtps_epi32(v.a), _mm256_cvtps_epi32(v.b)), 0xd8);
 }
 
+VF __m256
+widen_i8(const int8_t *p)
+{
+	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(
+	    _mm_loadl_epi64((const void *)p)));
+}
+
+VF vf
+vf_load_i8(const int8_t *p)
+{
+	return (vf){ widen_i8(p), widen_i8(p + 8) };
+}
+
 VF void
 vf_store_i8(int8_t *q, vf v)
 {
@@ -144,6 +157,21 @@ vf_store_i8(int8_t *q, vf v)
 
 	_mm_storeu_si128((void *)q, _mm_packs_epi16(_mm256_castsi256_si128(w),
 	    _mm256_extracti128_si256(w, 1)));
+}
+
+VF int32_t
+sum_64(const int8_t *q)
+{
+	/* Made unsigned: 128 is added to each. */
+	const __m256i flip = _mm256_set1_epi8(-128), zero = _mm256_setzero_si256();
+	__m256i a = _mm256_xor_si256(flip, _mm256_loadu_si256((const void *)q));
+	__m256i b = _mm256_xor_si256(flip,
+	    _mm256_loadu_si256((const void *)(q + 32)));
+	int64_t lanes[4];
+
+	a = _mm256_add_epi64(_mm256_sad_epu8(a, zero), _mm256_sad_epu8(b, zero));
+	memcpy(lanes, &a, sizeof(lanes));
+	return (int32_t)(lanes[0] + lanes[1] + lanes[2] + lanes[3]) - 64 * 128;
 }
 
 /* The hidden state in 16 bits; the same integers as AVX-512 takes. */
@@ -252,6 +280,87 @@ tile_n(const struct ternary *w, int o, int n_o, const struct cpu_rows *x,
 		}
 }
 
+/*
+ * The same with a factor for each group of columns.  A part, 64 columns, is two
+ * bits of 64 bytes; its pairs fit 16 bits.
+ */
+INLINE void
+tile_groups(const struct ternary *w, int o, int n_o, const struct cpu_rows *x,
+    int r, const int n_r, float *y, int y_stride, bool add)
+{
+	const __m256i mask = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
+	const int8_t *q = x->q + (size_t)r * (size_t)x->stride;
+	const int32_t *parts = x->parts + r * (x->stride / 64);
+	const int n_groups = (w->n_in + w->group - 1) / w->group;
+	const int n_parts = (w->n_in + 63) / 64;
+	const float *f[2] = { w->scales + (size_t)o * (size_t)n_groups };
+	const uint8_t *codes[2];
+	__m256i acc[2][4];
+	float total[2][4] = { { 0 } };
+	int32_t sum[4] = { 0 };
+
+	codes[0] = w->codes + (size_t)o * (size_t)w->stride;
+	codes[1] = n_o > 1 ? codes[0] + w->stride : codes[0];
+	f[1] = n_o > 1 ? f[0] + n_groups : f[0];
+	for (int i = 0; i < 2; i++)
+		for (int j = 0; j < n_r; j++)
+			acc[i][j] = _mm256_setzero_si256();
+	for (int part = 0, g = 0, left = w->group / 64; part < n_parts; part++,
+	    q += 64) {
+		const __m128i shift = _mm_cvtsi32_si128(part % 4 * 2);
+		__m256i v[2][2];
+
+		for (int i = 0; i < 4; i++)
+			v[i / 2][i % 2] = _mm256_and_si256(mask,
+			    _mm256_srl_epi16(_mm256_loadu_si256((const void *)
+			        (codes[i / 2] + part / 4 * 64 + i % 2 * 32)),
+			        shift));
+#pragma GCC unroll 4
+		for (int j = 0; j < n_r; j++) {
+			const int8_t *p = q + (size_t)j * (size_t)x->stride;
+			__m256i a = _mm256_loadu_si256((const void *)p);
+			__m256i b = _mm256_loadu_si256((const void *)(p + 32));
+
+			sum[j] += parts[j * (x->stride / 64) + part];
+			for (int i = 0; i < 2; i++)
+				acc[i][j] = _mm256_add_epi32(acc[i][j],
+				    _mm256_madd_epi16(_mm256_add_epi16(
+				        _mm256_maddubs_epi16(v[i][0], a),
+				        _mm256_maddubs_epi16(v[i][1], b)), ones));
+		}
+		if (--left > 0 && part + 1 < n_parts)
+			continue;
+		left = w->group / 64;
+		for (int j = 0; j < n_r; j++) {
+			for (int i = 0; i < 2; i++) {
+				total[i][j] += (float)(add_up(acc[i][j]) -
+				    sum[j]) * f[i][g];
+				acc[i][j] = _mm256_setzero_si256();
+			}
+			sum[j] = 0;
+		}
+		g++;
+	}
+	for (int i = 0; i < n_o; i++)
+		for (int j = 0; j < n_r; j++) {
+			float *to = y + (size_t)(r + j) * (size_t)y_stride + o + i;
+			float v = total[i][j] * x->scale[r + j];
+
+			*to = add ? *to + v : v;
+		}
+}
+
+/* The kernel for n_r rows, which is a constant in it. */
+INLINE void
+tile_any(const struct ternary *w, int o, int n_o, const struct cpu_rows *x, int r,
+    const int n_r, float *y, int y_stride, bool add)
+{
+	if (cpu_in_groups(w->group, w->n_in))
+		tile_groups(w, o, n_o, x, r, n_r, y, y_stride, add);
+	else
+		tile_n(w, o, n_o, x, r, n_r, y, y_stride, add);
+}
+
 TARGET static void
 ternary(const struct ternary *w, int from, int to, const struct cpu_rows *x,
     int n_rows, float *y, int y_stride, bool add)
@@ -266,11 +375,11 @@ ternary(const struct ternary *w, int from, int to, const struct cpu_rows *x,
 				int n_o = end - o < 2 ? 1 : 2;
 
 				if (n_r == 4)
-					tile_n(w, o, n_o, x, r, 4, y, y_stride, add);
+					tile_any(w, o, n_o, x, r, 4, y, y_stride, add);
 				else if (n_r == 2)
-					tile_n(w, o, n_o, x, r, 2, y, y_stride, add);
+					tile_any(w, o, n_o, x, r, 2, y, y_stride, add);
 				else
-					tile_n(w, o, n_o, x, r, 1, y, y_stride, add);
+					tile_any(w, o, n_o, x, r, 1, y, y_stride, add);
 			}
 		}
 	}
@@ -309,7 +418,7 @@ TARGET static void
 head(const struct dense *w, int from, int to, const struct cpu_hidden *x,
     int n_rows, float *y, size_t y_stride)
 {
-	if (w->type != DENSE_I8) {
+	if (w->type != DENSE_I8 || cpu_in_groups(w->group, w->n_in)) {
 		head_float(w, from, to, x, n_rows, y, y_stride);
 		return;
 	}
@@ -336,8 +445,8 @@ cpu_avx2_open(struct cpu_kernels *k, struct err *e)
 		.isa = "avx2", .title = "avx2",
 		.n_queries = ATTEND_QUERIES,
 		.quantise = quantise, .ternary = ternary, .gate = gate,
-		.rope = rope, .store = store, .attend = attend,
-		.norm = norm, .head = head,
+		.norm_heads = norm_heads, .rope = rope, .store = store,
+		.attend = attend, .norm = norm, .head = head,
 	};
 	return 0;
 }

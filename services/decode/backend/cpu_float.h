@@ -7,7 +7,8 @@
  *	vf_zero set1 load load_n store store_n add sub mul div min max fma round
  *	vf_sum hmax		across lanes, halves first
  *	vf_pow2			2^v of an integral v in -126..127
- *	vf_load_f16 store_f16 load_bf16 store_i8
+ *	vf_load_f16 store_f16 load_bf16 load_i8 store_i8
+ *	sum_64			of 64 int8
  *
  * So the order of every sum is the same in all of them; what differs is that
  * scalar has no fused multiply-add.
@@ -111,6 +112,8 @@ quantise(const float *x, const float *weight, int n, float eps, float *tmp,
 		total += (int32_t)lanes[i];
 	out->sum[r] = total;
 	out->scale[r] = 1.0F / s;
+	for (i = 0; out->parts != NULL && i < out->stride / 64; i++)
+		out->parts[r * (out->stride / 64) + i] = sum_64(q + 64 * i);
 }
 
 TARGET static void
@@ -149,6 +152,22 @@ gate(float *g, const float *u, int n, enum model_act act)
 	if (i < n)
 		vf_store_n(g + i, activate(vf_load_n(g + i, n - i),
 		    vf_load_n(u + i, n - i), act), n - i);
+}
+
+TARGET static void
+norm_heads(float *x, const float *weight, int n_heads, int head_dim, float eps)
+{
+	for (int h = 0; h < n_heads; h++, x += head_dim) {
+		vf inv = vf_set1(inverse_rms(x, head_dim, eps));
+
+		for (int i = 0; i < head_dim; i += CPU_LANES) {
+			int k = head_dim - i < CPU_LANES ? head_dim - i :
+			    CPU_LANES;
+
+			vf_store_n(x + i, vf_mul(vf_mul(vf_load_n(x + i, k), inv),
+			    vf_load_n(weight + i, k)), k);
+		}
+	}
 }
 
 /* Rotate k pairs (a[i], b[i]), k <= 16. */
@@ -381,7 +400,12 @@ INLINE vf
 load_dense(const struct dense *w, size_t at, int k)
 {
 	uint16_t bits[CPU_LANES] = { 0 };
+	int8_t bytes[CPU_LANES] = { 0 };
 
+	if (w->type == DENSE_I8) {
+		memcpy(bytes, (const int8_t *)w->data + at, (size_t)k);
+		return vf_load_i8(bytes);
+	}
 	if (w->type == DENSE_F32)
 		return k == CPU_LANES ? vf_load((const float *)w->data + at) :
 		    vf_load_n((const float *)w->data + at, k);
@@ -393,25 +417,41 @@ load_dense(const struct dense *w, size_t at, int k)
 	return w->type == DENSE_F16 ? vf_load_f16(bits) : vf_load_bf16(bits);
 }
 
-/* A float head: 4 outputs of n_r rows at once; type is a constant. */
+/*
+ * A float head, or an int8 one in groups: 4 outputs of n_r rows at once.  A
+ * group is a multiple of the lanes, so that a vector has one factor.
+ */
 INLINE void
 head_tile(const struct dense *w, int o, int n_o, const struct cpu_hidden *x,
     int r, const int n_r, float *y, size_t y_stride)
 {
 	vf acc[4][2], v[4], a;
-	int n = w->n_in;
+	int n = w->n_in, end = 0, n_groups = 1;
+	const float *scale[4] = { 0 };
 
 	for (int i = 0; i < 4; i++)
 		for (int j = 0; j < n_r; j++)
 			acc[i][j] = vf_zero();
+	if (w->type == DENSE_I8)
+		n_groups = (n + w->group - 1) / w->group;
 	for (int at = 0; at < n; at += CPU_LANES) {
 		int k = n - at < CPU_LANES ? n - at : CPU_LANES;
+		bool next = w->type == DENSE_I8 && at == end;
+
+		end += next ? w->group : 0;
 
 #pragma GCC unroll 4
 		for (int i = 0; i < 4; i++) {
 			int row = o + (i < n_o ? i : 0);
 
 			v[i] = load_dense(w, (size_t)row * (size_t)n + (size_t)at, k);
+			if (w->type == DENSE_I8) {
+				if (next)
+					scale[i] = at == 0 ? w->scales +
+					    (size_t)row * (size_t)n_groups :
+					    scale[i] + 1;
+				v[i] = vf_mul(v[i], vf_set1(*scale[i]));
+			}
 		}
 #pragma GCC unroll 2
 		for (int j = 0; j < n_r; j++) {

@@ -111,6 +111,7 @@ static void
 rotate_and_store(struct cpu *c, int number, int layer)
 {
 	const struct model_config *f = &c->m->config;
+	const struct model_layer *l = &c->m->layers[layer];
 	int half = f->head_dim / 2, from, to;
 
 	share_rows(c, number, c->n_rows, &from, &to);
@@ -120,6 +121,12 @@ rotate_and_store(struct cpu *c, int number, int layer)
 		float *key = row_at(c->key, r, c->kv_stride);
 		float *value = row_at(c->value, r, c->kv_stride);
 
+		if (l->q_norm != NULL)
+			c->k.norm_heads(row_at(c->q, r, c->q_stride), l->q_norm,
+			    f->n_heads, f->head_dim, f->norm_eps);
+		if (l->k_norm != NULL)
+			c->k.norm_heads(key, l->k_norm, f->n_kv_heads,
+			    f->head_dim, f->norm_eps);
 		c->k.rope(row_at(c->q, r, c->q_stride), cs, sn, f->n_heads,
 		    f->head_dim, f->rope_interleaved);
 		c->k.rope(key, cs, sn, f->n_kv_heads, f->head_dim,

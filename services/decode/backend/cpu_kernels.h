@@ -32,6 +32,8 @@ struct cpu_rows {
 	int8_t *q;		/* [rows, stride], 64-byte aligned */
 	float *scale;		/* [rows] */
 	int32_t *sum;		/* [rows]: of q, since codes are weights + 1 */
+	int32_t *parts;		/* [rows, stride / 64]: of q, 64 columns each; or
+				 * NULL: no matrix has groups */
 	int32_t stride;		/* a multiple of TERNARY_BLOCK */
 };
 
@@ -67,6 +69,13 @@ struct cpu_query {
 	int32_t pos;
 };
 
+/* Do several groups of columns of a row have factors of their own? */
+static inline bool
+cpu_in_groups(int32_t group, int32_t n_in)
+{
+	return group > 0 && group < n_in;
+}
+
 struct cpu_kernels {
 	const char *isa;	/* "avx512", static */
 	const char *title;	/* "avx512-vnni", static */
@@ -81,7 +90,8 @@ struct cpu_kernels {
 
 	/*
 	 * y[r * y_stride + o] = (or +=, if add) scale * (W x) for from <= o < to
-	 * and all rows of x.
+	 * and all rows of x.  In groups: the sum of each is exact, and its
+	 * products with the factors are added in the order of the columns.
 	 */
 	void (*ternary)(const struct ternary *w, int from, int to,
 	    const struct cpu_rows *x, int n_rows, float *y, int y_stride,
@@ -89,6 +99,10 @@ struct cpu_kernels {
 
 	/* g = act(g) * u, [n]. */
 	void (*gate)(float *g, const float *u, int n, enum model_act act);
+
+	/* RMSNorm of each of n_heads heads, in place; weight: [head_dim]. */
+	void (*norm_heads)(float *x, const float *weight, int n_heads,
+	    int head_dim, float eps);
 
 	/* Rotate n_heads heads in place; cos, sin: [head_dim / 2]. */
 	void (*rope)(float *x, const float *cos, const float *sin, int n_heads,

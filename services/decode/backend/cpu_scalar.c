@@ -176,6 +176,26 @@ vf_load_bf16(const uint16_t *p)
 	return r;
 }
 
+VF vf
+vf_load_i8(const int8_t *p)
+{
+	float f[CPU_LANES];
+
+	for (int i = 0; i < CPU_LANES; i++)
+		f[i] = p[i];
+	return vf_load(f);
+}
+
+VF int32_t
+sum_64(const int8_t *q)
+{
+	int32_t sum = 0;
+
+	for (int i = 0; i < 64; i++)
+		sum += q[i];
+	return sum;
+}
+
 VF void
 vf_store_i8(int8_t *q, vf v)
 {
@@ -224,6 +244,43 @@ dot(const uint8_t *codes, const int8_t *x, int stride)
 	return sum;
 }
 
+/* Row o of w times row r of x, a factor for each group of columns. */
+static float
+dot_groups(const struct ternary *w, int o, const struct cpu_rows *x, int r)
+{
+	const uint8_t *codes = w->codes + (size_t)o * (size_t)w->stride;
+	const int8_t *q = x->q + (size_t)r * (size_t)x->stride;
+	const int32_t *parts = x->parts + r * (x->stride / 64);
+	const float *f = w->scales + (size_t)o *
+	    (size_t)((w->n_in + w->group - 1) / w->group);
+	float total = 0;
+
+	for (int at = 0; at < w->n_in; at += w->group) {
+		int32_t sum = 0;
+
+		for (int i = at; i < at + w->group && i < w->n_in; i += 64) {
+			const uint8_t *c = codes + i / TERNARY_BLOCK * 64;
+			int shift = i % TERNARY_BLOCK / 64 * 2;
+
+			sum -= parts[i / 64];
+			for (int j = 0; j < 64; j++)
+				sum += (c[j] >> shift & 3) * q[i + j];
+		}
+		total += (float)sum * *f++;
+	}
+	return total * x->scale[r];
+}
+
+/* The same, one factor for all. */
+static float
+dot_row(const struct ternary *w, int o, const struct cpu_rows *x, int r)
+{
+	int32_t sum = dot(w->codes + (size_t)o * (size_t)w->stride,
+	    x->q + (size_t)r * (size_t)x->stride, w->stride);
+
+	return (float)(sum - x->sum[r]) * (w->scales[o] * x->scale[r]);
+}
+
 static void
 ternary(const struct ternary *w, int from, int to, const struct cpu_rows *x,
     int n_rows, float *y, int y_stride, bool add)
@@ -231,10 +288,8 @@ ternary(const struct ternary *w, int from, int to, const struct cpu_rows *x,
 	for (int o = from; o < to; o++)
 		for (int r = 0; r < n_rows; r++) {
 			float *out = y + (size_t)r * (size_t)y_stride + o;
-			int32_t sum = dot(w->codes + (size_t)o * (size_t)w->stride,
-			    x->q + (size_t)r * (size_t)x->stride, w->stride);
-			float v = (float)(sum - x->sum[r]) *
-			    (w->scales[o] * x->scale[r]);
+			float v = cpu_in_groups(w->group, w->n_in) ?
+			    dot_groups(w, o, x, r) : dot_row(w, o, x, r);
 
 			*out = add ? *out + v : v;
 		}
@@ -244,7 +299,7 @@ static void
 head(const struct dense *w, int from, int to, const struct cpu_hidden *x,
     int n_rows, float *y, size_t y_stride)
 {
-	if (w->type != DENSE_I8) {
+	if (w->type != DENSE_I8 || cpu_in_groups(w->group, w->n_in)) {
 		head_float(w, from, to, x, n_rows, y, y_stride);
 		return;
 	}
@@ -272,8 +327,8 @@ cpu_scalar_open(struct cpu_kernels *k, struct err *e)
 		.isa = "scalar", .title = "scalar",
 		.n_queries = ATTEND_QUERIES,
 		.quantise = quantise, .ternary = ternary, .gate = gate,
-		.rope = rope, .store = store, .attend = attend,
-		.norm = norm, .head = head,
+		.norm_heads = norm_heads, .rope = rope, .store = store,
+		.attend = attend, .norm = norm, .head = head,
 	};
 	return 0;
 }

@@ -69,16 +69,18 @@ random_floats(int n, float middle, float spread)
 	return p;
 }
 
+/* group: columns that share a factor, 0 for all of a row. */
 static void
-random_ternary(struct ternary *w, int n_out, int n_in)
+random_ternary(struct ternary *w, int n_out, int n_in, int group)
 {
 	int stride = (n_in + TERNARY_BLOCK - 1) / TERNARY_BLOCK * 64;
 	uint8_t *codes = random_take((size_t)n_out * (size_t)stride);
 
 	memset(codes, 0x55, (size_t)n_out * (size_t)stride);
 	*w = (struct ternary){ .codes = codes, .n_out = n_out, .n_in = n_in,
-		.stride = stride, .group = n_in,
-		.scales = random_floats(n_out, 1.2F / sqrtf((float)n_in), 0.01F) };
+		.stride = stride, .group = group > 0 ? group : n_in };
+	w->scales = random_floats(n_out * ((n_in + w->group - 1) / w->group),
+	    1.2F / sqrtf((float)n_in), 0.01F);
 	for (int o = 0; o < n_out; o++)
 		for (int i = 0; i < n_in; i++) {
 			int in = i % TERNARY_BLOCK, shift = in / 64 * 2;
@@ -91,15 +93,17 @@ random_ternary(struct ternary *w, int n_out, int n_in)
 }
 
 static void
-random_dense(struct dense *d, enum dense_type type, int n_out, int n_in)
+random_dense(struct dense *d, enum dense_type type, int n_out, int n_in,
+    int group)
 {
 	size_t n = (size_t)n_out * (size_t)n_in;
 	void *data = random_take(n * 4);
 
 	*d = (struct dense){ .type = type, .data = data, .n_out = n_out,
-		.n_in = n_in, .group = n_in };
+		.n_in = n_in, .group = group > 0 ? group : n_in };
 	if (type == DENSE_I8)
-		d->scales = random_floats(n_out, 0.01F, 0.001F);
+		d->scales = random_floats(n_out * ((n_in + d->group - 1) /
+		    d->group), 0.01F, 0.001F);
 	for (size_t i = 0; i < n; i++) {
 		float f = random_float();
 		uint32_t bits;
@@ -123,21 +127,37 @@ struct random_shape {
 	enum model_act act;
 	bool rope_interleaved, sub_norms, tied;
 	enum dense_type type;
+	/* Columns with a factor of their own; 0: one for all. */
+	int group, ffn_group, head_group;
+	bool qk_norm, act_float;
 };
 
 static const struct random_shape random_shapes[] = {
 	{ "GQA 2:1, sub-norms, relu2, tied i8", 101, 256, 2, 4, 2, 64, 512,
-	    MODEL_RELU2, false, true, true, DENSE_I8 },
+	    MODEL_RELU2, false, true, true, .type = DENSE_I8 },
 	{ "MHA, odd head_dim, silu, bf16", 67, 320, 2, 3, 3, 100, 336,
-	    MODEL_SILU, false, false, false, DENSE_BF16 },
+	    MODEL_SILU, false, false, false, .type = DENSE_BF16 },
 	{ "GQA 4:1, head_dim 128, silu, i8", 130, 512, 2, 4, 1, 128, 264,
-	    MODEL_SILU, false, false, false, DENSE_I8 },
+	    MODEL_SILU, false, false, false, .type = DENSE_I8 },
 	{ "GQA 5:1, interleaved, relu2, f32", 64, 200, 3, 5, 1, 40, 1000,
-	    MODEL_RELU2, true, true, false, DENSE_F32 },
+	    MODEL_RELU2, true, true, false, .type = DENSE_F32 },
 	{ "f16, MHA, head_dim 64", 96, 256, 1, 2, 2, 64, 256,
-	    MODEL_RELU2, false, false, false, DENSE_F16 },
+	    MODEL_RELU2, false, false, false, .type = DENSE_F16 },
 	{ "one head, everything small", 3, 18, 1, 1, 1, 2, 7,
-	    MODEL_RELU2, false, false, true, DENSE_BF16 },
+	    MODEL_RELU2, false, false, true, .type = DENSE_BF16, .qk_norm = true },
+	{ "groups of 128, GQA 2:1, norms of q and k, i8 in groups of 32", 101,
+	    512, 2, 4, 2, 128, 768, MODEL_SILU, false, false, true,
+	    .type = DENSE_I8, .group = 128, .ffn_group = 128, .head_group = 32,
+	    .qk_norm = true },
+	{ "segments of 192, short last ones, MHA, head_dim 100", 66, 400, 2, 3,
+	    3, 100, 768, MODEL_RELU2, false, true, false, .type = DENSE_I8,
+	    .group = 256, .ffn_group = 192, .head_group = 16 },
+	{ "groups of 64, head_dim 256, floats", 70, 320, 2, 2, 1, 256, 600,
+	    MODEL_SILU, true, false, false, .type = DENSE_F16, .group = 64,
+	    .ffn_group = 64, .qk_norm = true, .act_float = true },
+	{ "one factor a row, floats, i8 in groups of 128", 65, 336, 2, 4, 4, 34,
+	    256, MODEL_SILU, false, false, true, .type = DENSE_I8,
+	    .head_group = 128, .act_float = true },
 };
 enum { N_RANDOM_SHAPES = sizeof(random_shapes) / sizeof(random_shapes[0]) };
 
@@ -155,11 +175,13 @@ random_model(const struct random_shape *s, struct model *m)
 		.rope_theta = 10000, .norm_eps = 1e-5F, .act = s->act,
 		.rope_interleaved = s->rope_interleaved,
 		.sub_norms = s->sub_norms, .tied = s->tied, .bos = -1,
+		.qk_norm = s->qk_norm, .act_float = s->act_float,
 	} };
-	random_dense(&m->embed, s->type, s->vocab, s->hidden);
+	random_dense(&m->embed, s->type, s->vocab, s->hidden, s->head_group);
 	m->head = m->embed;
 	if (!s->tied)
-		random_dense(&m->head, s->type, s->vocab, s->hidden);
+		random_dense(&m->head, s->type, s->vocab, s->hidden,
+		    s->head_group);
 	m->norm = random_floats(s->hidden, 1, 0.1F);
 	m->layers = random_take((size_t)s->n_layers * sizeof(*m->layers));
 	for (int i = 0; i < s->n_layers; i++) {
@@ -171,13 +193,17 @@ random_model(const struct random_shape *s, struct model *m)
 			l->attn_sub_norm = random_floats(n_q, 1, 0.1F);
 			l->ffn_sub_norm = random_floats(s->ffn, 1, 0.1F);
 		}
-		random_ternary(&l->q, n_q, s->hidden);
-		random_ternary(&l->k, n_kv, s->hidden);
-		random_ternary(&l->v, n_kv, s->hidden);
-		random_ternary(&l->o, s->hidden, n_q);
-		random_ternary(&l->gate, s->ffn, s->hidden);
-		random_ternary(&l->up, s->ffn, s->hidden);
-		random_ternary(&l->down, s->hidden, s->ffn);
+		if (s->qk_norm) {
+			l->q_norm = random_floats(s->head_dim, 1, 0.1F);
+			l->k_norm = random_floats(s->head_dim, 1, 0.1F);
+		}
+		random_ternary(&l->q, n_q, s->hidden, s->group);
+		random_ternary(&l->k, n_kv, s->hidden, s->group);
+		random_ternary(&l->v, n_kv, s->hidden, s->group);
+		random_ternary(&l->o, s->hidden, n_q, s->group);
+		random_ternary(&l->gate, s->ffn, s->hidden, s->group);
+		random_ternary(&l->up, s->ffn, s->hidden, s->group);
+		random_ternary(&l->down, s->hidden, s->ffn, s->ffn_group);
 	}
 }
 

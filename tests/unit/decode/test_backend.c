@@ -4,6 +4,8 @@
  * Against the oracle with a tolerance: keys and values are f16 on the CPU, sums
  * are float, and where an activation lies near the middle between two integers
  * either rounding is right; one step of 1/127 there moves everything after it.
+ * A model with float activations is 8 bits away from the oracle everywhere, and
+ * by measurement no further than one step here and there moves the others.
  * Against itself without one: the logits of a row are the same bits whatever
  * the number of threads, the rows beside it, the cuts of a prompt and the pages.
  */
@@ -172,6 +174,7 @@ START_TEST(cpu_logits_are_the_oracles_within_rounding)
 			continue;
 		open_one(&m, "cpu", isas[i], 2, &b);
 		run(&b, &plan, vocab, got);
+		ck_assert_int_eq(b.approximates, m.config.act_float);
 		b.close(&b);
 		d = distance(vocab);
 		printf("%s, %s: distance %.2e\n", random_shapes[_i].what,
@@ -298,28 +301,6 @@ START_TEST(memory_that_is_not_there_is_an_error_with_its_size)
 }
 END_TEST
 
-START_TEST(a_model_that_no_backend_computes_is_refused)
-{
-	struct backend_options o = { .name = "auto", .n_threads = 1,
-		.n_pages = 1, .max_rows = 1, .n_ctx = 32 };
-	static struct model m;
-	struct backend b = { .name = "untouched" };
-	struct err e;
-
-	random_model(&random_shapes[2], &m);
-	m.layers[1].down.group = 64;
-	ck_assert_int_eq(backend_open(&m, &o, &b, &e), ERR_UNSUPPORTED);
-	random_model(&random_shapes[2], &m);
-	m.head.group = 32;
-	ck_assert_int_eq(backend_open(&m, &o, &b, &e), ERR_UNSUPPORTED);
-	random_model(&random_shapes[2], &m);
-	m.config.qk_norm = true;
-	ck_assert_int_eq(backend_open(&m, &o, &b, &e), ERR_UNSUPPORTED);
-	ck_assert_ptr_nonnull(strstr(e.text, "not computed yet"));
-	ck_assert_str_eq(b.name, "untouched");
-}
-END_TEST
-
 START_TEST(auto_takes_the_cpu_where_no_gpu_can_be_used)
 {
 	struct backend_options o = { .name = "gpu", .n_threads = 2,
@@ -362,7 +343,6 @@ main(void)
 	    N_RANDOM_SHAPES);
 	tcase_add_test(t, what_cannot_be_opened_says_why);
 	tcase_add_test(t, memory_that_is_not_there_is_an_error_with_its_size);
-	tcase_add_test(t, a_model_that_no_backend_computes_is_refused);
 	tcase_add_test(t, auto_takes_the_cpu_where_no_gpu_can_be_used);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
