@@ -16,6 +16,7 @@
 #include "conf.h"
 #include "log.h"
 #include "loop.h"
+#include "model/model_guard.h"
 #include "notify.h"
 #include "ops.h"
 #include "ppl.h"
@@ -177,8 +178,12 @@ load(struct service *sv, struct backend_options *b)
 	struct err e = { 0 };
 	bool recognised = true;
 
-	if (model_open(o->model, o->mlock, &sv->model, &e) != 0 ||
-	    tokenizer_load(sv->model.tokenizer, sv->model.n_tokenizer,
+	if (model_open(o->model, o->mlock, &sv->model, &e) != 0)
+		die(&e);
+	model_guard(&sv->model, o->model);
+	if (sv->model.note[0] != '\0')
+		log_info("%s: %s", o->model, sv->model.note);
+	if (tokenizer_load(sv->model.tokenizer, sv->model.n_tokenizer,
 	    &sv->tokenizer, &e) != 0 ||
 	    options_size(o, &sv->model, b, &e) != 0)
 		die(&e);

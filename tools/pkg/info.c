@@ -7,6 +7,8 @@
 
 #include "model/h1b.h"
 #include "pkg.h"
+#include "progress.h"
+#include "selfcheck.h"
 #include "tokenizer/tokenizer.h"
 
 /* The directory stands after the header; model_open has checked it. */
@@ -37,6 +39,17 @@ sections_json(const struct model *m)
 	return list;
 }
 
+/* Columns of a factor, of the matrices of a layer. */
+static json_t *
+groups_json(const struct model *m)
+{
+	const struct model_layer *l = &m->layers[0];
+
+	return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "q", l->q.group,
+	    "k", l->k.group, "v", l->v.group, "o", l->o.group,
+	    "gate", l->gate.group, "up", l->up.group, "down", l->down.group);
+}
+
 static json_t *
 info_json(const struct model *m, bool sections)
 {
@@ -65,6 +78,12 @@ info_json(const struct model *m, bool sections)
 	    "act", c->act == MODEL_RELU2 ? "relu2" : "silu",
 	    "rope_interleaved", c->rope_interleaved, "sub_norms", c->sub_norms,
 	    "tied", c->tied, "bos", c->bos, "eos", eos));
+	json_object_update_new(o, json_pack("{s:b,s:b,s:s,s:i,s:i,s:I}",
+	    "qk_norm", c->qk_norm, "act_float", c->act_float,
+	    "embed", h1b_type_name(m->embed.type),
+	    "embed_group", m->embed.group, "head_group", m->head.group,
+	    "probe_bytes", (json_int_t)m->n_probe));
+	json_object_set_new(o, "groups", groups_json(m));
 	if (sections)
 		json_object_set_new(o, "sections", sections_json(m));
 	return o;
@@ -97,6 +116,26 @@ print_text(const char *label, const char *text, size_t n)
 }
 
 static void
+print_groups(const struct model *m)
+{
+	const struct model_layer *l = &m->layers[0];
+	const struct ternary *w[] = { &l->q, &l->k, &l->v, &l->o, &l->gate,
+	    &l->up, &l->down };
+	static const char *const names[] = { "q", "k", "v", "o", "gate", "up",
+	    "down" };
+	bool any = false;
+
+	printf("factors       one a row");
+	for (size_t i = 0; i < 7; i++)
+		if (w[i]->group < w[i]->n_in) {
+			printf("%s %s %d", any ? "," : "; columns of one:",
+			    names[i], w[i]->group);
+			any = true;
+		}
+	putchar('\n');
+}
+
+static void
 print_info(const struct model *m)
 {
 	const struct model_config *c = &m->config;
@@ -114,8 +153,11 @@ print_info(const struct model *m)
 	printf("width         %d, feed-forward %d, %s%s\n", c->hidden, c->ffn,
 	    c->act == MODEL_RELU2 ? "squared ReLU" : "SiLU",
 	    c->sub_norms ? ", sub-norms" : "");
-	printf("heads         %d of %d, %d key/value\n", c->n_heads, c->head_dim,
-	    c->n_kv_heads);
+	printf("heads         %d of %d, %d key/value%s\n", c->n_heads,
+	    c->head_dim, c->n_kv_heads, c->qk_norm ? ", q and k norms" : "");
+	print_groups(m);
+	printf("activations   %s\n", c->act_float ?
+	    "trained as floats; the cpu backend makes them 8 bits" : "8 bits");
 	printf("positions     %d, rope theta %g, %s pairs\n", c->n_ctx,
 	    (double)c->rope_theta, c->rope_interleaved ? "adjacent" : "split");
 	printf("norm epsilon  %g\n", (double)c->norm_eps);
@@ -128,6 +170,21 @@ print_info(const struct model *m)
 		printf(" %d", c->eos[i]);
 	printf("\ntokenizer     %zu bytes\n", m->n_tokenizer);
 	print_text("chat template ", m->chat_template, m->n_chat_template);
+	printf("probe         %zu bytes\n", m->n_probe);
+	if (m->note[0] != '\0')
+		printf("note          %s\n", m->note);
+}
+
+/* A tool looks at a model once. */
+static int
+open_light(const char *path, struct model *m, struct err *e)
+{
+	const struct model_open_options o = { .light = true,
+	    .progress = progress_show };
+	int rc = model_open_with(path, &o, m, e);
+
+	progress_end();
+	return rc;
 }
 
 int
@@ -143,7 +200,7 @@ pkg_info(int argc, char *argv[])
 	};
 
 	if (pkg_options(argc, argv, options, &file, 1, &e) != 0 ||
-	    model_open(file, false, &m, &e) != 0)
+	    open_light(file, &m, &e) != 0)
 		return pkg_fail(&e);
 	if (json) {
 		json_t *o = info_json(&m, sections);
@@ -166,6 +223,26 @@ pkg_info(int argc, char *argv[])
 	return PKG_OK;
 }
 
+/* Does the backend of this machine compute the logits that are in the file? */
+static int
+check_probe(const char *file, const struct model *m, struct err *e)
+{
+	const struct backend_options o = { .name = "auto", .isa = "auto",
+	    .n_pages = 1, .max_rows = KV_PAGE, .n_ctx = m->config.n_ctx <
+	    KV_PAGE ? m->config.n_ctx : KV_PAGE };
+	struct selfcheck_result r;
+	struct backend b;
+	int rc;
+
+	if ((rc = backend_open(m, &o, &b, e)) != 0)
+		return rc;
+	rc = selfcheck_run(m, &b, &o, &r, e);
+	b.close(&b);
+	if (rc == 0 && r.state == SELFCHECK_FAILED)
+		rc = err_set(e, ERR_BAD_FILE, "%.100s: probe: %s", file, r.text);
+	return rc;
+}
+
 int
 pkg_verify(int argc, char *argv[])
 {
@@ -178,7 +255,7 @@ pkg_verify(int argc, char *argv[])
 
 	if (pkg_options(argc, argv, options, &file, 1, &e) != 0)
 		return pkg_fail(&e);
-	if ((rc = model_open(file, false, &m, &e)) != 0) {
+	if ((rc = open_light(file, &m, &e)) != 0) {
 		pkg_fail(&e);
 		return rc == ERR_BAD_FILE ? PKG_BAD : PKG_UNUSABLE;
 	}
@@ -188,9 +265,12 @@ pkg_verify(int argc, char *argv[])
 		    "tokens, but the embedding has %d rows", file,
 		    tokenizer_n_vocab(t), m.config.vocab);
 	tokenizer_destroy(t);
+	if (rc == 0 && m.n_probe > 0)
+		rc = check_probe(file, &m, &e);
 	if (rc == 0)
-		printf("%s: good, %zu bytes, fingerprint %.16s\n", file,
-		    m.map_size, m.fingerprint);
+		printf("%s: good, %zu bytes, fingerprint %.16s%s\n", file,
+		    m.map_size, m.fingerprint, m.n_probe > 0 ?
+		    ", probe passed" : "");
 	model_close(&m);
 	if (rc == 0)
 		return PKG_OK;

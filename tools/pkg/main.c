@@ -12,52 +12,66 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{ "convert", pkg_convert,
-	    "convert DIR-or-FILE OUT.h1b [--head i8|bf16|f32] [--name TEXT]\n"
-	    "        [--source TEXT] [--force]",
-	    "Make a .h1b from a Hugging Face checkpoint: a directory with config.json,\n"
-	    "tokenizer.json, tokenizer_config.json and model.safetensors (or several\n"
-	    "with their index), or the path of its model.safetensors.  Packed BitNet\n"
-	    "weights are read, with linear_class autobitlinear or bitlinear.  A .h1b\n"
-	    "is packed again, with another --head.\n"
+	    "convert DIR-or-FILE OUT.h1b [--head i8|bf16|f16|f32|keep] [--name TEXT]\n"
+	    "        [--source TEXT] [--no-probe] [--force]",
+	    "Make a .h1b from a Hugging Face checkpoint (a directory with config.json,\n"
+	    "tokenizer.json, tokenizer_config.json and model.safetensors, or several\n"
+	    "with their index; or the path of one of these), from a GGUF file, or from\n"
+	    "a .h1b of an earlier engine or of this one.  docs/model-files.md says\n"
+	    "which models and layouts are read.\n"
 	    "\n"
 	    "OUT.h1b appears whole or not at all: it is written beside its place,\n"
 	    "synced and renamed.  One row of weights is in memory at a time.\n"
 	    "\n"
-	    "  --head i8|bf16|f32   embedding and output matrix: int8 with a factor a\n"
-	    "                       row (the default), or exact at two or four times\n"
-	    "                       the size\n"
+	    "  --head i8|bf16|f16|f32|keep\n"
+	    "                       how embedding and output matrix are held: int8 with\n"
+	    "                       a factor a row, floats of two or four bytes, or as\n"
+	    "                       they come.  Default: floats become i8, and what is\n"
+	    "                       int8 in groups already is kept\n"
 	    "  --name TEXT          name kept in the file; default: that of DIR\n"
 	    "  --source TEXT        where it came from; default: --name\n"
+	    "  --no-probe           leave out the golden logits that a worker compares\n"
+	    "                       its own with when it starts\n"
 	    "  --force              replace OUT.h1b if it exists\n" },
 	{ "info", pkg_info,
-	    "info FILE.h1b [--json] [--sections]",
-	    "Print what a .h1b holds.  All of it is checked before, as a worker does.\n"
+	    "info FILE [--json] [--sections]",
+	    "Print what a model holds.  All of it is checked before, as a worker does.\n"
+	    "What is no .h1b is shown as the .h1b that a worker makes of it.\n"
 	    "\n"
 	    "  --json       one JSON object\n"
 	    "  --sections   also every section: type, rows, columns, offset, bytes,\n"
 	    "               checksum\n" },
 	{ "verify", pkg_verify,
-	    "verify FILE.h1b",
+	    "verify FILE",
 	    "Check every byte of a .h1b: header, directory, all checksums, all codes,\n"
-	    "that every number is finite, and that its tokenizer loads and fits.\n"
+	    "that every number is finite, that its tokenizer loads and fits, and, if it\n"
+	    "has a probe, that this machine computes the logits that are in it.\n"
 	    "Status 1 and one sentence if anything is not as it should be.\n" },
 	{ "synth", pkg_synth,
-	    "synth --arch bitnet-2b4t|halo-demo|tiny OUT.h1b [--seed N] [--layers N]\n"
-	    "        [--force]",
+	    "synth --arch NAME OUT.h1b [--seed N] [--layers N]\n"
+	    "        [--head i8|bf16|f16|f32|keep] [--force]",
 	    "Write a model of random weights with the sizes of a real one, to measure\n"
-	    "speed with.  It answers nonsense.\n"
+	    "speed with.  It answers nonsense.  NAME is bitnet-2b4t, trilm-3.9b,\n"
+	    "trilm-1.1b, bonsai-1.7b, llama3-8b-1.58, falcon3-1b, halo-demo or tiny.\n"
 	    "\n"
 	    "  --seed N     another seed gives other weights; default 1\n"
 	    "  --layers N   so many layers and not all\n" },
 	{ "tokenize", pkg_tokenize,
-	    "tokenize --tokenizer FILE [--jsonl] [--parse-special]",
-	    "Token ids of the text on standard input.  FILE is a tokenizer.json or a\n"
-	    ".h1b.  All of the input is one text, and ids are printed one a line.\n"
+	    "tokenize --tokenizer FILE [--jsonl] [--parse-special]\n"
+	    "        [--pattern NAME]",
+	    "Token ids of the text on standard input, without BOS.  FILE is a\n"
+	    "tokenizer.json, a GGUF, a .htok, tiktoken's ranks, a .h1b or a directory\n"
+	    "with a tokenizer.json.  All of the input is one text, and ids are printed\n"
+	    "one a line.\n"
 	    "\n"
 	    "  --jsonl            every line is {\"text\":\"...\"}; prints {\"ids\":[...]}\n"
-	    "  --parse-special    text of a special token becomes that token\n" },
+	    "  --parse-special    text of a special token becomes that token\n"
+	    "  --pattern NAME     how words are split, for a .htok (default: llama3 with\n"
+	    "                     128,256 tokens, otherwise gpt-2) and ranks (default:\n"
+	    "                     128,000 llama3, 50,256 gpt-2, 151,643 qwen2):\n"
+	    "                     llama3, gpt-2, gpt-neox, qwen2, falcon3\n" },
 	{ "detokenize", pkg_detokenize,
-	    "detokenize --tokenizer FILE [--jsonl]",
+	    "detokenize --tokenizer FILE [--jsonl] [--pattern NAME]",
 	    "The reverse: ids separated by white space, to their bytes.\n"
 	    "\n"
 	    "  --jsonl      every line is {\"ids\":[...]}; prints {\"text\":\"...\"}, with\n"

@@ -1,8 +1,11 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -13,6 +16,8 @@
  * to memory.  A probe is made of the model as it can be read back, so it is
  * added when everything else is there and nobody has seen the file yet.
  */
+enum { PROBE_IN_MEMORY = 256 << 20 };	/* bytes of a model */
+
 static int
 failed(const struct h1b_writer *w, const char *what)
 {
@@ -45,6 +50,45 @@ publish(struct h1b_writer *w, const char *temp, bool force)
 	return 0;
 }
 
+/*
+ * The probe reads all of the model once, so what was read need not stay.  Pages
+ * that are given back too early are only read again.
+ */
+struct dropper {
+	void *map;
+	size_t size;
+	atomic_bool stop;
+};
+
+static void *
+drop_pages(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = 50000000 };
+	struct dropper *d = arg;
+
+	while (!atomic_load(&d->stop)) {
+		(void)madvise(d->map, d->size, MADV_DONTNEED);
+		nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
+static int
+make_probe(struct h1b_writer *w, const struct model *m, struct buf *out)
+{
+	struct dropper d = { .map = m->map, .size = m->map_size };
+	pthread_t thread;
+	bool threaded = m->map_size > PROBE_IN_MEMORY &&
+	    pthread_create(&thread, NULL, drop_pages, &d) == 0;
+	int rc = w->s->probe(w->s->writer_arg, m, out, w->e);
+
+	if (threaded) {
+		atomic_store(&d.stop, true);
+		pthread_join(thread, NULL);
+	}
+	return rc;
+}
+
 static int
 add_probe(struct h1b_writer *w, const char *temp)
 {
@@ -55,7 +99,7 @@ add_probe(struct h1b_writer *w, const char *temp)
 
 	if ((rc = model_open_with(temp, &light, &m, w->e)) != 0)
 		return rc;
-	rc = w->s->probe(w->s->writer_arg, &m, &probe, w->e);
+	rc = make_probe(w, &m, &probe);
 	model_close(&m);
 	if (rc == 0 && probe.failed)
 		rc = err_set(w->e, ERR_NO_MEMORY, "no memory for a probe");
