@@ -105,6 +105,7 @@ encode_text(const struct service *sv, const char *text, bool bos,
     bool parse_special, struct ids *out, struct err *e)
 {
 	if (bos && sv->model.config.bos >= 0 &&
+	    tokenizer_add_bos(sv->tokenizer) &&
 	    ids_add(out, sv->model.config.bos) != 0)
 		return err_set(e, ERR_NO_MEMORY, "no memory for ids");
 	return tokenizer_encode(sv->tokenizer, text, strlen(text),

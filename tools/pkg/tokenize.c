@@ -6,71 +6,38 @@
 
 #include <jansson.h>
 
-#include "json.h"
 #include "model/hf_files.h"
 #include "model/model.h"
 #include "pkg.h"
 #include "tokenizer/textstream.h"
 #include "tokenizer/tokenizer.h"
 
-static int
-load_json(const char *path, struct tokenizer **t, struct err *e)
-{
-	const char *slash = strrchr(path, '/');
-	struct buf text = { 0 };
-	char *dir = strdup(path);
-	int rc;
-
-	if (dir == NULL)
-		return err_set(e, ERR_NO_MEMORY, "no memory for a path");
-	if (slash != NULL)
-		dir[slash - path] = '\0';
-	rc = hf_files_read(slash != NULL ? dir : ".",
-	    slash != NULL ? slash + 1 : path, HF_TOKENIZER_MAX, &text, e);
-	if (rc == 0)
-		rc = tokenizer_from_json(text.data != NULL ? text.data : "",
-		    text.len, t, e);
-	buf_free(&text);
-	free(dir);
-	return rc;
-}
-
-static int
-load(const char *path, struct tokenizer **t, struct err *e)
-{
-	size_t n = path == NULL ? 0 : strlen(path);
-	struct model m;
-	int rc;
-
-	if (path == NULL)
-		return err_set(e, ERR_RANGE, "--tokenizer is missing");
-	if (n < 4 || strcmp(path + n - 4, ".h1b") != 0)
-		return load_json(path, t, e);
-	if ((rc = model_open(path, false, &m, e)) != 0)
-		return rc;
-	rc = tokenizer_load(m.tokenizer, m.n_tokenizer, t, e);
-	model_close(&m);
-	return rc;
-}
-
 struct job {
 	struct tokenizer *t;
 	bool parse_special;
+	bool skip_blank;	/* one that encoding put before the text */
 	struct ids ids;
 	struct buf text;
 	struct err e;
 };
 
-/* One line of --jsonl; *v is a new reference to the member called key. */
+/*
+ * One line of --jsonl; *v is a new reference to the member called key.  Not
+ * json_guarded: a text may hold NUL and a line 50,000 ids, and who runs this
+ * wrote the line.
+ */
 static int
 parse_line(const char *line, size_t n, const char *key, json_t **v,
     struct err *e)
 {
-	json_t *o, *member;
-	int rc;
+	json_error_t at;
+	json_t *member, *o = json_loadb(line, n, JSON_ALLOW_NUL |
+	    JSON_REJECT_DUPLICATES, &at);
+	int rc = 0;
 
-	if ((rc = json_guarded(line, n, &o, e)) != 0)
-		return rc;
+	if (o == NULL)
+		return err_set(e, ERR_BAD_MESSAGE, "%.150s at byte %d",
+		    at.text, at.position);
 	member = json_object_get(o, key);
 	if (member == NULL)
 		rc = err_set(e, ERR_BAD_MESSAGE, "'%s' is missing", key);
@@ -116,10 +83,16 @@ add_token(struct job *j, int64_t id, struct textstream *ts)
 		bytes = tokenizer_bytes(j->t, (int32_t)id, &n);
 	if (bytes == NULL)
 		return err_set(&j->e, ERR_RANGE, "%" PRId64 " is no token", id);
-	if (ts != NULL)
+	if (ts != NULL) {
 		textstream_push(ts, bytes, n, &j->text);
-	else
-		fwrite(bytes, 1, n, stdout);
+		return 0;
+	}
+	if (j->skip_blank && bytes[0] == ' ') {
+		bytes++;
+		n--;
+	}
+	j->skip_blank = false;
+	fwrite(bytes, 1, n, stdout);
 	return 0;
 }
 
@@ -127,6 +100,8 @@ static int
 detokenize_line(struct job *j, const char *line, size_t n)
 {
 	struct textstream ts;
+	const char *text = "";
+	size_t n_text;
 	json_t *v, *o;
 	int rc;
 
@@ -149,8 +124,13 @@ detokenize_line(struct job *j, const char *line, size_t n)
 		rc = err_set(&j->e, ERR_NO_MEMORY, "no memory for a text");
 	if (rc != 0)
 		return rc;
-	o = json_pack("{s:s%}", "text", j->text.data != NULL ? j->text.data : "",
-	    j->text.len);
+	if ((n_text = j->text.len) > 0)
+		text = j->text.data;
+	if (tokenizer_adds_blank(j->t) && *text == ' ') {
+		text++;
+		n_text--;
+	}
+	o = json_pack("{s:s%}", "text", text, n_text);
 	json_dumpf(o, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(o);
@@ -182,6 +162,8 @@ detokenize_all(struct job *j)
 	char word[32];
 	int rc = 0;
 
+	j->skip_blank = tokenizer_adds_blank(j->t);
+
 	while (rc == 0 && scanf("%31s", word) == 1) {
 		char *end;
 		long long id;
@@ -205,7 +187,8 @@ every_line(struct job *j, int (*one)(struct job *j, const char *line, size_t n))
 	int status = PKG_OK;
 
 	for (size_t k = 1; (n = getline(&line, &cap, stdin)) >= 0; k++)
-		if (one(j, line, (size_t)n) != 0) {
+		if (strspn(line, " \t\r\n") < (size_t)n &&
+		    one(j, line, (size_t)n) != 0) {
 			fprintf(stderr, "1bit-halo-pkg: line %zu: %s\n", k,
 			    j->e.text);
 			status = PKG_BAD;
@@ -218,17 +201,23 @@ static int
 run(int argc, char *argv[], bool reverse)
 {
 	struct job j = { 0 };
-	const char *file = NULL;
+	const char *file = NULL, *pattern = NULL;
 	bool jsonl = false;
 	int status = PKG_OK;
 	const struct pkg_option both[] = {
-		{ "--tokenizer", &file, NULL }, { "--jsonl", NULL, &jsonl },
+		{ "--tokenizer", &file, NULL }, { "--pattern", &pattern, NULL },
+		{ "--jsonl", NULL, &jsonl },
 		{ reverse ? NULL : "--parse-special", NULL, &j.parse_special },
 		{ 0 },
 	};
 
-	if (pkg_options(argc, argv, both, NULL, 0, &j.e) != 0 ||
-	    load(file, &j.t, &j.e) != 0)
+	if (pkg_options(argc, argv, both, NULL, 0, &j.e) != 0)
+		return pkg_fail(&j.e);
+	if (file == NULL) {
+		err_set(&j.e, ERR_RANGE, "--tokenizer is missing");
+		return pkg_fail(&j.e);
+	}
+	if (tokenizer_open(file, pattern, &j.t, &j.e) != 0)
 		return pkg_fail(&j.e);
 	if (jsonl)
 		status = every_line(&j, reverse ? detokenize_line :

@@ -33,9 +33,9 @@ append_text(const struct tokenizer *t, int32_t id, struct buf *out,
 		buf_add(out, bytes, n);
 		return 0;
 	}
-	if (t->flags & TOKENIZER_SPM) {
-		if ((t->flags & (TOKENIZER_PREFIX | TOKENIZER_PREFIX_LATE)) ==
-		    TOKENIZER_PREFIX)
+	if ((t->flags & TOKENIZER_SPM) &&
+	    !(t->flags & TOKENIZER_PREFIX_LATE)) {
+		if (t->flags & TOKENIZER_PREFIX)
 			buf_adds(out, " ");
 		spm_append(bytes, n, out);
 		return 0;
@@ -208,24 +208,28 @@ stands_alone(const char *text, size_t n, size_t from, size_t to)
 	return !is_word(before) && !is_word(after);
 }
 
-/* Widen text[*from .. *to) by the blanks that the token takes in. */
+/*
+ * Widen text[*from .. *to) by the blanks that the token takes in.  no_space: a
+ * space stands for U+2581, which is none.
+ */
 static void
 take_blanks(unsigned kind, const char *text, size_t n, size_t done,
-    size_t *from, size_t *to)
+    bool no_space, size_t *from, size_t *to)
 {
 	int32_t cp;
 
 	while ((kind & TOKEN_LSTRIP) && *from > done) {
 		size_t len = char_before(text, *from, &cp);
 
-		if (!is_blank(cp) || *from - done < len)
+		if (!is_blank(cp) || (no_space && cp == ' ') ||
+		    *from - done < len)
 			break;
 		*from -= len;
 	}
 	while ((kind & TOKEN_RSTRIP) && *to < n) {
 		size_t len = chars_next(text + *to, n - *to, &cp);
 
-		if (!is_blank(cp))
+		if (!is_blank(cp) || (no_space && cp == ' '))
 			break;
 		*to += len;
 	}
@@ -237,6 +241,8 @@ added_cut(const struct tokenizer *t, bool normalized, bool parse_special,
     struct ids *out, struct err *e)
 {
 	const struct added *a = &t->added[normalized];
+	bool no_space = normalized && (t->flags & TOKENIZER_SPM) &&
+	    !(t->flags & TOKENIZER_PREFIX_LATE);
 	size_t done = 0;
 	int rc;
 
@@ -257,7 +263,7 @@ added_cut(const struct tokenizer *t, bool normalized, bool parse_special,
 		    ((kind & TOKEN_WHOLE_WORD) &&
 		    !stands_alone(text, n, from, to)))
 			continue;
-		take_blanks(kind, text, n, done, &from, &to);
+		take_blanks(kind, text, n, done, no_space, &from, &to);
 		if (from > done &&
 		    (rc = fn(arg, text + done, from - done)) != 0)
 			return rc;

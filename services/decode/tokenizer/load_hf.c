@@ -167,6 +167,10 @@ add_bytes(struct loader *l, size_t id, struct buf *out)
 	char c;
 
 	if (l->t->kind[id] & TOKEN_ADDED) {	/* spelled as it is */
+		/* Then no merge makes it, unless it is all ASCII. */
+		for (size_t i = 0; i < n; i++)
+			if (text[i] <= ' ' || text[i] > '~')
+				l->t->kind[id] &= (uint8_t)~TOKEN_MODEL;
 		buf_add(out, text, n);
 	} else if (!(l->t->flags & TOKENIZER_SPM)) {
 		if (!builder_unspell(text, n, out))

@@ -174,7 +174,7 @@ int added_cut(const struct tokenizer *t, bool normalized, bool parse_special,
 
 /* spm.c: append text [n] to out with U+2581 as blanks. */
 void spm_append(const char *text, size_t n, struct buf *out);
-/* Append the tokens of text [n], blanks being blanks; at_start: of all. */
+/* Append the tokens of text [n > 0]; at_start: all text begins with it. */
 int spm_run(const struct tokenizer *t, const char *text, size_t n,
     bool at_start, struct ids *out, struct err *e);
 

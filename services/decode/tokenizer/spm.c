@@ -49,19 +49,21 @@ int
 spm_run(const struct tokenizer *t, const char *text, size_t n, bool at_start,
     struct ids *out, struct err *e)
 {
-	struct buf with_prefix = { 0 };
+	struct buf copy = { 0 };
 	int rc;
 
-	if (n == 0)
-		return 0;
-	if (!(t->flags & TOKENIZER_PREFIX_LATE) || text[0] == ' ' ||
-	    ((t->flags & TOKENIZER_PREFIX_FIRST) && !at_start))
+	if (!(t->flags & TOKENIZER_PREFIX_LATE))
 		return add_words(t, text, n, out, e);
-	buf_add(&with_prefix, " ", 1);
-	buf_add(&with_prefix, text, n);
-	rc = with_prefix.failed ?
-	    err_set(e, ERR_NO_MEMORY, "tokenizer: memory is short") :
-	    add_words(t, with_prefix.data, with_prefix.len, out, e);
-	buf_free(&with_prefix);
+	spm_append(" ", 1, &copy);
+	spm_append(text, n, &copy);
+	if (copy.failed) {
+		rc = err_set(e, ERR_NO_MEMORY, "tokenizer: memory is short");
+	} else {
+		size_t skip = copy.data[1] == ' ' ||
+		    ((t->flags & TOKENIZER_PREFIX_FIRST) && !at_start);
+
+		rc = add_words(t, copy.data + skip, copy.len - skip, out, e);
+	}
+	buf_free(&copy);
 	return rc;
 }

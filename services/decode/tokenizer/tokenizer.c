@@ -332,8 +332,13 @@ add_spm_piece(void *arg, const char *text, size_t n)
 	int rc;
 
 	r->at_start = r->at_start && text == r->text;
-	if ((flags & TOKENIZER_PREFIX) && !(flags & TOKENIZER_PREFIX_LATE) &&
-	    (r->at_start || !(flags & TOKENIZER_PREFIX_FIRST)))
+	if (flags & TOKENIZER_PREFIX_LATE) {
+		r->copy = text;
+		return added_cut(r->t, true, r->parse_special, text, n,
+		    add_spm_run, r, r->out, r->e);
+	}
+	if ((flags & TOKENIZER_PREFIX) && (r->at_start ||
+	    !(flags & TOKENIZER_PREFIX_FIRST)))
 		buf_adds(&copy, " ");
 	spm_append(text, n, &copy);
 	r->copy = copy.data;
