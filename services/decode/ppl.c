@@ -8,134 +8,80 @@
 #include "buf.h"
 #include "ppl.h"
 
-/* Logits of a piece of a window: at most this many bytes. */
-enum { LOGITS_MAX = 64 << 20 };
-
-struct run {
-	const struct model *m;
-	struct backend *b;
-	int32_t context, chunk;
-	int32_t *pages;		/* [context / KV_PAGE] */
-	struct backend_row *rows;	/* [chunk] */
-	float *logits;		/* [chunk, vocab] */
-	double nll;		/* sum */
-	int64_t tokens;
+struct sums {
+	int32_t vocab;
+	int64_t tokens, windows;
+	double nll, nll2;	/* sums of it and its square */
+	bool progress;
+	int64_t began_ms;
 };
 
-/* -log softmax(logits)[id] */
-static double
-nll_of(const float *logits, int32_t vocab, int32_t id)
+void
+ppl_protocol_name(enum ppl_protocol protocol, int32_t stride, char text[24])
 {
-	double sum = 0, max = (double)logits[0];
-
-	for (int32_t i = 1; i < vocab; i++)
-		max = (double)logits[i] > max ? (double)logits[i] : max;
-	for (int32_t i = 0; i < vocab; i++)
-		sum += exp((double)logits[i] - max);
-	return log(sum) + max - (double)logits[id];
+	if (protocol == PPL_STRIDE)
+		snprintf(text, 24, "stride:%d", (int)stride);
+	else
+		snprintf(text, 24, "%s", protocol == PPL_LLAMA ? "llama" : "full");
 }
 
-/* One window: ids [n], from an empty cache. */
-static int
-window(struct run *u, const int32_t *ids, int32_t n, struct err *e)
+void
+ppl_show(int64_t done, int64_t total, double nll_mean, int64_t began_ms)
 {
-	int32_t vocab = u->m->config.vocab;
+	int64_t left = (clock_ms() - began_ms) * (total - done) / done;
 
-	/* The last token predicts nothing. */
-	for (int32_t at = 0; at < n - 1; at += u->chunk) {
-		int32_t k = n - 1 - at < u->chunk ? n - 1 - at : u->chunk;
-		int r;
-
-		for (int32_t i = 0; i < k; i++)
-			u->rows[i] = (struct backend_row){
-				.token = ids[at + i], .pos = at + i,
-				.pages = u->pages, .want_logits = true,
-			};
-		r = u->b->forward(u->b, u->rows, k, u->logits, e);
-		if (r != 0)
-			return r;
-		for (int32_t i = 0; i < k; i++)
-			u->nll += nll_of(u->logits + (size_t)i * (size_t)vocab,
-			    vocab, ids[at + i + 1]);
-		u->tokens += k;
-	}
-	return 0;
+	fprintf(stderr, "\rwindow %" PRId64 " of %" PRId64 ", perplexity %.4f, "
+	    "%" PRId64 " s left   %s", done, total, exp(nll_mean), left / 1000,
+	    done == total ? "\n" : "");
 }
 
 static void
-show(const struct run *u, int64_t done, int64_t n, int64_t began_ms)
+on_token(void *arg, const float *const logits[2], int32_t id)
 {
-	int64_t left = done > 0 ? (clock_ms() - began_ms) * (n - done) / done : 0;
+	struct sums *s = arg;
+	double nll = ppl_nll(logits[0], s->vocab, id);
 
-	fprintf(stderr, "\rwindow %" PRId64 " of %" PRId64 ", perplexity %.4f, "
-	    "%" PRId64 " s left   %s", done, n,
-	    u->tokens > 0 ? exp(u->nll / (double)u->tokens) : 0.0, left / 1000,
-	    done == n ? "\n" : "");
+	s->nll += nll;
+	s->nll2 += nll * nll;
+	s->tokens++;
 }
 
-static int
-check(const struct ppl_options *o, int32_t context, int64_t n, struct err *e)
+static void
+on_window(void *arg, int64_t done, int64_t total)
 {
-	int64_t room = (int64_t)o->n_pages * KV_PAGE;
+	struct sums *s = arg;
 
-	room = room < o->n_ctx ? room : o->n_ctx;
-	if (context < 2 || context > room)
-		return err_set(e, ERR_RANGE, "windows of %d tokens; 2 to %"
-		    PRId64 " fit the context", (int)context, room);
-	if (n < 2)
-		return err_set(e, ERR_RANGE, "the text has %" PRId64 " token%s; "
-		    "a perplexity needs 2", n, n == 1 ? "" : "s");
-	return 0;
-}
-
-static int
-take(struct run *u, const struct ppl_options *o, struct err *e)
-{
-	int64_t fit = LOGITS_MAX / ((int64_t)u->m->config.vocab * 4);
-	int32_t n_pages = (u->context + KV_PAGE - 1) / KV_PAGE;
-
-	u->chunk = o->max_rows < fit ? o->max_rows : fit < 1 ? 1 : (int32_t)fit;
-	u->pages = calloc((size_t)n_pages, sizeof(*u->pages));
-	u->rows = calloc((size_t)u->chunk, sizeof(*u->rows));
-	u->logits = calloc((size_t)u->chunk * (size_t)u->m->config.vocab,
-	    sizeof(*u->logits));
-	if (u->pages == NULL || u->rows == NULL || u->logits == NULL)
-		return err_set(e, ERR_NO_MEMORY, "no memory for the logits of %d "
-		    "rows", (int)u->chunk);
-	for (int32_t p = 0; p < n_pages; p++)
-		u->pages[p] = p;
-	return 0;
+	s->windows = done;
+	if (s->progress)
+		ppl_show(done, total, s->nll / (double)s->tokens, s->began_ms);
 }
 
 int
 ppl_measure(const struct ppl_options *o, const struct model *m,
-    const int32_t *ids, int64_t n, struct backend *b, struct ppl_result *result,
-    struct err *e)
+    const int32_t *ids, int64_t n, int32_t bos, struct backend *b,
+    struct ppl_result *result, struct err *e)
 {
-	struct run u = { .m = m, .b = b,
-		.context = o->context == 0 ? PPL_CONTEXT : o->context };
-	int64_t n_windows = n / u.context, began = clock_ms();
-	int r = check(o, u.context, n, e);
+	struct sums s = { .vocab = m->config.vocab, .progress = o->progress,
+		.began_ms = clock_ms() };
+	struct ppl_walk w = { .protocol = o->protocol, .stride = o->stride,
+		.context = o->context, .n_windows = o->n_windows,
+		.n_ctx = o->n_ctx, .n_pages = o->n_pages,
+		.max_rows = o->max_rows, .vocab = m->config.vocab, .bos = bos,
+		.backends = { b }, .token = on_token, .window = on_window,
+		.arg = &s };
+	double mean, variance;
+	int r;
 
-	if (r == 0)
-		r = take(&u, o, e);
-	if (r == 0 && n_windows == 0)
-		r = window(&u, ids, (int32_t)n, e);
-	if (o->n_windows > 0 && n_windows > o->n_windows)
-		n_windows = o->n_windows;
-	for (int64_t w = 0; w < n_windows && r == 0; w++) {
-		r = window(&u, ids + w * u.context, u.context, e);
-		if (o->progress && r == 0)
-			show(&u, w + 1, n_windows, began);
-	}
-	if (r == 0)
-		*result = (struct ppl_result){ .tokens = u.tokens,
-			.nll_mean = u.nll / (double)u.tokens,
-			.ppl = exp(u.nll / (double)u.tokens) };
-	free(u.pages);
-	free(u.rows);
-	free(u.logits);
-	return r;
+	if ((r = ppl_walk(&w, ids, n, e)) != 0)
+		return r;
+	mean = s.nll / (double)s.tokens;
+	variance = s.nll2 / (double)s.tokens - mean * mean;
+	*result = (struct ppl_result){ .tokens = s.tokens, .windows = s.windows,
+		.nll_mean = mean, .ppl = exp(mean) };
+	if (variance > 0 && s.tokens > 1)
+		result->ppl_error = result->ppl *
+		    sqrt(variance / (double)(s.tokens - 1));
+	return 0;
 }
 
 static int
@@ -162,26 +108,57 @@ read_file(const char *path, struct buf *text, struct err *e)
 }
 
 int
+ppl_read(const char *path, const struct model *m, const struct tokenizer *t,
+    struct ids *ids, int32_t *bos, struct err *e)
+{
+	struct buf text = { 0 };
+	int r = read_file(path, &text, e);
+
+	if (r == 0) {
+		*bos = m->config.bos >= 0 && tokenizer_add_bos(t) ?
+		    m->config.bos : -1;
+		if (*bos >= 0 && ids_add(ids, *bos) != 0)
+			r = err_set(e, ERR_NO_MEMORY, "no memory for the tokens");
+	}
+	if (r == 0)
+		r = tokenizer_encode(t, text.data, text.len, true, ids, e);
+	for (size_t i = 0; r == 0 && i < ids->n; i++)
+		if (ids->v[i] < 0 || ids->v[i] >= m->config.vocab)
+			r = err_set(e, ERR_RANGE, "the text has token %d, the "
+			    "model %d of them", (int)ids->v[i],
+			    (int)m->config.vocab);
+	buf_free(&text);
+	return r;
+}
+
+int
 ppl_run(const struct ppl_options *o, const struct model *m,
     const struct tokenizer *t, struct backend *b, FILE *out, struct err *e)
 {
 	struct ppl_result result;
-	struct buf text = { 0 };
 	struct ids ids = { 0 };
-	int r = read_file(o->path, &text, e);
+	char protocol[24];
+	int32_t bos;
+	int r = ppl_read(o->path, m, t, &ids, &bos, e);
 
-	if (r == 0 && m->config.bos >= 0 && ids_add(&ids, m->config.bos) != 0)
-		r = err_set(e, ERR_NO_MEMORY, "no memory for the tokens");
 	if (r == 0)
-		r = tokenizer_encode(t, text.data, text.len, true, &ids, e);
-	if (r == 0)
-		r = ppl_measure(o, m, ids.v, (int64_t)ids.n, b, &result, e);
-	if (r == 0)
-		fprintf(out, o->json ?
-		    "{\"tokens\":%" PRId64 ",\"nll_mean\":%.9g,\"ppl\":%.9g}\n" :
-		    "%" PRId64 " tokens, mean nll %.6f, perplexity %.4f\n",
-		    result.tokens, result.nll_mean, result.ppl);
-	buf_free(&text);
+		r = ppl_measure(o, m, ids.v, (int64_t)ids.n, bos, b, &result, e);
 	ids_free(&ids);
-	return r;
+	if (r != 0)
+		return r;
+	ppl_protocol_name(o->protocol, o->stride, protocol);
+	if (o->json)
+		fprintf(out, "{\"tokens\":%" PRId64 ",\"nll_mean\":%.9g,"
+		    "\"ppl\":%.9g,\"ppl_error\":%.6g,\"protocol\":\"%s\","
+		    "\"context\":%d,\"windows\":%" PRId64 "}\n", result.tokens,
+		    result.nll_mean, result.ppl, result.ppl_error, protocol,
+		    (int)(o->context == 0 ? PPL_CONTEXT : o->context),
+		    result.windows);
+	else
+		fprintf(out, "%" PRId64 " tokens, mean nll %.6f, perplexity %.4f "
+		    "+/- %.4f (%s, %" PRId64 " windows of %d)\n", result.tokens,
+		    result.nll_mean, result.ppl, result.ppl_error, protocol,
+		    result.windows,
+		    (int)(o->context == 0 ? PPL_CONTEXT : o->context));
+	return 0;
 }

@@ -8,44 +8,56 @@
 #include "backend/backend.h"
 #include "err.h"
 #include "model/model.h"
+#include "ppl_walk.h"
 #include "tokenizer/tokenizer.h"
-
-enum { PPL_CONTEXT = 512 };	/* the usual window */
 
 struct ppl_options {
 	const char *path;	/* the text, UTF-8 */
-	int32_t context;	/* tokens of a window, 2..n_ctx; 0: PPL_CONTEXT */
-	int32_t n_windows;	/* at most; 0: all */
+	enum ppl_protocol protocol;	/* see ppl_walk.h for these four */
+	int32_t stride;
+	int32_t context;
+	int32_t n_windows;
 	int32_t n_ctx, n_pages, max_rows;	/* of struct backend_options */
 	bool json;		/* one JSON object and not a sentence */
 	bool progress;		/* a line on stderr that is written over */
 };
 
 struct ppl_result {
-	int64_t tokens;		/* predicted */
+	int64_t tokens;		/* that count */
+	int64_t windows;
 	double nll_mean;	/* nats per token */
 	double ppl;		/* exp(nll_mean) */
+	double ppl_error;	/* its standard error, as llama-perplexity has it */
 };
 
 /*
- * Perplexity of ids [n], as Hugging Face users compute it: windows of context
- * tokens without overlap, each from an empty cache; tokens 1..context-1 of a
- * window are predicted.  What is left at the end, less than a window, counts
- * only if there is no whole one.
- *
- * ERR_RANGE if the context exceeds what the backend was opened for, or there
- * are fewer than 2 ids; ERR_NO_MEMORY; what b->forward returns.
+ * Perplexity of ids [n]; bos: what the tokenizer adds, or -1.  Returns what
+ * ppl_walk returns.
  */
 int ppl_measure(const struct ppl_options *o, const struct model *m,
-    const int32_t *ids, int64_t n, struct backend *b, struct ppl_result *result,
-    struct err *e);
+    const int32_t *ids, int64_t n, int32_t bos, struct backend *b,
+    struct ppl_result *result, struct err *e);
 
 /*
- * ppl_measure of the text in o->path, which is encoded once, after BOS if the
- * model has one.  Prints a sentence or {"tokens","nll_mean","ppl"} to out.
- * Also ERR_NOT_FOUND or ERR_SYSTEM if the file cannot be read.
+ * The ids of the text in o->path, encoded at once, after *bos if that is not -1:
+ * the model's, if its tokenizer adds one.  ERR_NOT_FOUND or ERR_SYSTEM if the
+ * file cannot be read.
+ */
+int ppl_read(const char *path, const struct model *m,
+    const struct tokenizer *t, struct ids *ids, int32_t *bos, struct err *e);
+
+/*
+ * ppl_measure of ppl_read.  Prints a sentence, or {"tokens","nll_mean","ppl",
+ * "ppl_error","protocol","context","windows"}, to out.
  */
 int ppl_run(const struct ppl_options *o, const struct model *m,
     const struct tokenizer *t, struct backend *b, FILE *out, struct err *e);
+
+/* The line of progress: windows, a mean nll, and the time that is left. */
+void ppl_show(int64_t done, int64_t total, double nll_mean, int64_t began_ms);
+
+/* "full", "llama", "stride:256" into text. */
+void ppl_protocol_name(enum ppl_protocol protocol, int32_t stride,
+    char text[24]);
 
 #endif

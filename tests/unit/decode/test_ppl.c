@@ -19,6 +19,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu_kernels.h"
+#include "kl.h"
 #include "model/model.h"
 #include "ppl.h"
 #include "tokenizer/tokenizer.h"
@@ -42,11 +43,13 @@ fake_forward(struct backend *b, const struct backend_row *rows, int n_rows,
 	(void)b;
 	(void)e;
 	for (int i = 0; i < n_rows; i++) {
-		ck_assert(rows[i].want_logits);
 		ck_assert_int_eq(rows[i].pages[rows[i].pos / KV_PAGE],
 		    rows[i].pos / KV_PAGE);
-		memset(logits + 4 * i, 0, 4 * sizeof(*logits));
-		logits[4 * i + (rows[i].token + 1) % 4] = 1;
+		if (!rows[i].want_logits)
+			continue;
+		memset(logits, 0, 4 * sizeof(*logits));
+		logits[(rows[i].token + 1) % 4] = 1;
+		logits += 4;
 	}
 	n_rows_seen += n_rows;
 	n_batches++;
@@ -79,8 +82,8 @@ START_TEST(windows_do_not_overlap_and_a_rest_is_left_out)
 		struct err e;
 
 		n_rows_seen = n_batches = 0;
-		ck_assert_int_eq(ppl_measure(&o, &m, ids, cases[i].n, &b, &r, &e),
-		    0);
+		ck_assert_int_eq(ppl_measure(&o, &m, ids, cases[i].n, -1, &b,
+		    &r, &e), 0);
 		ck_assert_int_eq(r.tokens, cases[i].tokens);
 		ck_assert_int_eq(n_rows_seen, cases[i].tokens);
 		ck_assert_int_eq(n_batches, cases[i].batches);
@@ -113,14 +116,219 @@ START_TEST(what_cannot_be_measured_says_why)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		o.context = cases[i].context;
-		ck_assert_int_eq(ppl_measure(&o, &m, ids, cases[i].n, &b, &r, &e),
-		    ERR_RANGE);
+		ck_assert_int_eq(ppl_measure(&o, &m, ids, cases[i].n, -1, &b,
+		    &r, &e), ERR_RANGE);
 		ck_assert_str_eq(e.text, cases[i].text);
 		ck_assert_int_eq(r.tokens, -7);
 	}
 	ck_assert_int_eq(ppl_run(&o, &m, NULL, &b, stdout, &e), ERR_NOT_FOUND);
 	ck_assert_str_eq(e.text,
 	    "tests/no-such-file: No such file or directory");
+}
+END_TEST
+
+/* What a walk counts, and the tokens that its windows begin with. */
+static int n_seen, seen[200];
+static int32_t starts[40];
+static int n_starts;
+
+static int
+watching_forward(struct backend *b, const struct backend_row *rows, int n_rows,
+    float *logits, struct err *e)
+{
+	(void)b;
+	(void)e;
+	for (int i = 0; i < n_rows; i++) {
+		if (rows[i].pos == 0)
+			starts[n_starts++] = rows[i].token;
+		if (rows[i].want_logits)
+			logits += 128;
+	}
+	return 0;
+}
+
+static void
+count_token(void *arg, const float *const logits[2], int32_t id)
+{
+	(void)arg;
+	ck_assert_ptr_nonnull(logits[0]);
+	ck_assert_ptr_null(logits[1]);
+	seen[n_seen++] = id;
+}
+
+/* Ids are 0, 1, 2, … and BOS is 99. */
+static const struct {
+	enum ppl_protocol protocol;
+	int stride, context, n, windows;
+	const char *starts, *counted;
+} walks[] = {
+	{ PPL_FULL, 0, 4, 9, 0, "0 4", "1-3 5-7" },
+	{ PPL_FULL, 0, 4, 3, 0, "0", "1-2" },
+	{ PPL_LLAMA, 0, 4, 9, 0, "99 99", "3 7" },
+	{ PPL_LLAMA, 0, 8, 17, 0, "99 99", "5-7 13-15" },
+	{ PPL_LLAMA, 0, 8, 17, 1, "99", "5-7" },
+	{ PPL_LLAMA, 0, 7, 14, 0, "99 99", "4-6 11-13" },
+	{ PPL_STRIDE, 4, 8, 8, 0, "0", "1-7" },
+	{ PPL_STRIDE, 4, 8, 9, 0, "0 4", "1-8" },
+	{ PPL_STRIDE, 4, 8, 17, 0, "0 4 8 12", "1-16" },
+	{ PPL_STRIDE, 1, 8, 10, 0, "0 1 2", "1-9" },
+	{ PPL_STRIDE, 8, 8, 20, 0, "0 8 16", "1-7 9-15 17-19" },
+	{ PPL_STRIDE, 4, 8, 17, 2, "0 4", "1-11" },
+	{ PPL_STRIDE, 3, 8, 5, 0, "0", "1-4" },
+};
+
+START_TEST(a_protocol_counts_its_tokens)
+{
+	for (int rows = 1; rows <= 64; rows *= 4) {
+		struct backend b = { .forward = watching_forward };
+		struct ppl_walk w = { .protocol = walks[_i].protocol,
+			.stride = walks[_i].stride, .context = walks[_i].context,
+			.n_windows = walks[_i].windows, .n_ctx = 64, .n_pages = 2,
+			.max_rows = rows, .vocab = 128, .bos = 99,
+			.backends = { &b }, .token = count_token };
+		char got[200] = "", *at = got;
+		int32_t ids[20];
+		struct err e = { 0 };
+
+		n_seen = n_starts = 0;
+		for (int i = 0; i < 20; i++)
+			ids[i] = i;
+		ck_assert_msg(ppl_walk(&w, ids, walks[_i].n, &e) == 0, "%s",
+		    e.text);
+		for (int i = 0; i < n_starts; i++)
+			at += sprintf(at, "%s%d", i > 0 ? " " : "", starts[i]);
+		ck_assert_str_eq(got, walks[_i].starts);
+		ck_assert_int_eq(ppl_walk_count(&w, walks[_i].n), n_starts);
+		at = got;
+		for (int i = 0, k; i < n_seen; i = k + 1) {
+			for (k = i; k + 1 < n_seen && seen[k + 1] == seen[k] + 1;)
+				k++;
+			at += sprintf(at, "%s%d", i > 0 ? " " : "", seen[i]);
+			if (k > i)
+				at += sprintf(at, "-%d", seen[k]);
+		}
+		ck_assert_str_eq(got, walks[_i].counted);
+	}
+}
+END_TEST
+
+START_TEST(a_protocol_has_a_name)
+{
+	static const struct {
+		const char *text;
+		int protocol, stride;	/* -1: refused */
+	} cases[] = {
+		{ "full", PPL_FULL, 0 }, { "llama", PPL_LLAMA, 0 },
+		{ "stride:1", PPL_STRIDE, 1 }, { "stride:256", PPL_STRIDE, 256 },
+		{ "", -1, 0 }, { "Full", -1, 0 }, { "stride", -1, 0 },
+		{ "stride:", -1, 0 }, { "stride:0", -1, 0 },
+		{ "stride:-1", -1, 0 }, { "stride: 1", -1, 0 },
+		{ "stride:1x", -1, 0 }, { "stride:99999999999999999999", -1, 0 },
+		{ "llama2", -1, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		enum ppl_protocol p = PPL_FULL;
+		int32_t stride = 0;
+		char name[24];
+		struct err e;
+		int r = ppl_protocol_parse(cases[i].text, &p, &stride, &e);
+
+		ck_assert_int_eq(r, cases[i].protocol < 0 ? ERR_RANGE : 0);
+		if (r != 0) {
+			ck_assert_ptr_nonnull(strstr(e.text, "is no protocol of "
+			    "perplexity: full, llama, or stride:S"));
+			continue;
+		}
+		ck_assert_int_eq((int)p, cases[i].protocol);
+		ck_assert_int_eq(stride, cases[i].stride);
+		ppl_protocol_name(p, stride, name);
+		ck_assert_str_eq(name, cases[i].text);
+	}
+}
+END_TEST
+
+START_TEST(a_walk_that_cannot_be_says_why)
+{
+	static const struct {
+		enum ppl_protocol protocol;
+		int stride, context, n;
+		const char *text;
+	} cases[] = {
+		{ PPL_LLAMA, 0, 8, 7, "the text has 7 tokens; a window of 8 is "
+		    "needed" },
+		{ PPL_LLAMA, 0, 2, 7, "windows of 2 tokens; half of one has to "
+		    "predict something: 4 or more" },
+		{ PPL_STRIDE, 9, 8, 20, "a stride of 9 tokens; 1 to 8 fit the "
+		    "window" },
+		{ PPL_STRIDE, 0, 8, 20, "a stride of 0 tokens; 1 to 8 fit the "
+		    "window" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct backend b = { .forward = watching_forward };
+		struct ppl_walk w = { .protocol = cases[i].protocol,
+			.stride = cases[i].stride, .context = cases[i].context,
+			.n_ctx = 64, .n_pages = 2, .max_rows = 8, .vocab = 128,
+			.backends = { &b }, .token = count_token };
+		int32_t ids[20] = { 0 };
+		struct err e;
+
+		ck_assert_int_eq(ppl_walk(&w, ids, cases[i].n, &e), ERR_RANGE);
+		ck_assert_str_eq(e.text, cases[i].text);
+		ck_assert_int_eq(ppl_walk_count(&w, cases[i].n), 0);
+	}
+}
+END_TEST
+
+/* One that gives the right token logit 2 and not 1. */
+static int
+surer_forward(struct backend *b, const struct backend_row *rows, int n_rows,
+    float *logits, struct err *e)
+{
+	int r = fake_forward(b, rows, n_rows, logits, e);
+
+	for (int i = 0, n = 0; i < n_rows; i++)
+		n += rows[i].want_logits && (logits[4 * n + (rows[i].token + 1) %
+		    4] = rows[i].pos == 3 ? 0.5F : 2, true);
+	return r;
+}
+
+START_TEST(two_models_differ_by_their_divergence)
+{
+	struct backend b = { .forward = fake_forward }, sure = { .forward =
+		surer_forward };
+	struct model m = { .config = { .vocab = 4 } }, other = m;
+	struct ppl_options o = { .context = 8, .n_ctx = 64, .n_pages = 2,
+		.max_rows = 3 };
+	/* of the right token, and of each of the three others */
+	double q = exp(1) / (exp(1) + 3), q3 = 1 / (exp(1) + 3), kl[2], nll = 0;
+	int32_t ids[8];
+	struct kl_result r;
+	struct err e;
+
+	for (int i = 0; i < 2; i++) {
+		double x = exp(i == 0 ? 2 : 0.5), p = x / (x + 3), p3 = 1 / (x + 3);
+
+		kl[i] = p * log(p / q) + 3 * p3 * log(p3 / q3);
+		nll -= (i == 0 ? 6 : 1) * log(p) / 7;
+	}
+	for (int i = 0; i < 8; i++)
+		ids[i] = i % 4;
+	ck_assert_int_eq(kl_measure(&o, &m, &b, &other, &sure, ids, 8, -1, &r,
+	    &e), 0);
+	ck_assert_int_eq(r.tokens, 7);
+	ck_assert_double_eq_tol(r.kl_mean, (6 * kl[0] + kl[1]) / 7, 1e-7);
+	ck_assert_double_eq_tol(r.kl_max, kl[0] > kl[1] ? kl[0] : kl[1], 1e-7);
+	ck_assert_int_ne(r.kl_max_at, kl[0] > kl[1] ? 3 : 0);
+	ck_assert_double_eq(r.agreement, 1);
+	ck_assert_double_eq_tol(r.nll_mean, -log(q), 1e-7);
+	ck_assert_double_eq_tol(r.nll_mean_reference, nll, 1e-7);
+	other.config.vocab = 5;
+	ck_assert_int_eq(kl_measure(&o, &m, &b, &other, &sure, ids, 8, -1, &r,
+	    &e), ERR_RANGE);
+	ck_assert_str_eq(e.text, "the models have 4 and 5 tokens: their logits "
+	    "cannot be compared");
 }
 END_TEST
 
@@ -204,6 +412,49 @@ START_TEST(ref_and_cpu_have_the_same_perplexity)
 }
 END_TEST
 
+START_TEST(cpu_and_ref_are_the_same_model)
+{
+	struct backend_options bo = { .name = "ref", .isa = "auto",
+		.n_pages = 4, .max_rows = 128, .n_ctx = 128 };
+	struct backend_options co = bo;
+	struct ppl_options o = { .path = TEXT, .context = 128, .n_windows = 2,
+		.n_ctx = 128, .n_pages = 4, .max_rows = 128, .json = true };
+	double mean, max, agreement, nll, ppl, ref_nll, ref_ppl;
+	char line[400] = "";
+	struct backend b;
+	struct err e;
+	FILE *fp = tmpfile();
+	long long n, at;
+
+	if (access(TEXT, R_OK) != 0) {
+		printf("skipped: there is no %s\n", TEXT);
+		return;
+	}
+	co.name = "cpu";
+	co.n_threads = 2;
+	ck_assert_ptr_nonnull(fp);
+	ck_assert_msg(backend_open(&model, &co, &b, &e) == 0, "%s", e.text);
+	ck_assert_msg(kl_run(&o, &model, tokenizer, &b, MODEL, &bo, fp,
+	    &e) == 0, "%s", e.text);
+	rewind(fp);
+	ck_assert_ptr_nonnull(fgets(line, sizeof(line), fp));
+	fclose(fp);
+	b.close(&b);
+	ck_assert_int_eq(sscanf(line, "{\"tokens\":%lld,\"kl_mean\":%lf,"
+	    "\"kl_max\":%lf,\"kl_max_at\":%lld,\"argmax_agreement\":%lf,"
+	    "\"nll_mean\":%lf,\"ppl\":%lf,\"reference_nll_mean\":%lf,"
+	    "\"reference_ppl\":%lf,\"protocol\":\"full\"", &n, &mean, &max, &at,
+	    &agreement, &nll, &ppl, &ref_nll, &ref_ppl), 9);
+	printf("%s", line);
+	ck_assert_int_eq(n, 2 * 127);
+	/* Rounding of activations to 8 bits, flipped here and there. */
+	ck_assert_double_lt(mean, 1e-3);
+	ck_assert_double_lt(max, 0.05);
+	ck_assert_double_gt(agreement, 0.97);
+	ck_assert_double_lt(fabs(nll / ref_nll - 1), 1e-3);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -214,10 +465,16 @@ main(void)
 
 	tcase_add_test(t, windows_do_not_overlap_and_a_rest_is_left_out);
 	tcase_add_test(t, what_cannot_be_measured_says_why);
+	tcase_add_loop_test(t, a_protocol_counts_its_tokens, 0,
+	    (int)(sizeof(walks) / sizeof(walks[0])));
+	tcase_add_test(t, a_protocol_has_a_name);
+	tcase_add_test(t, a_walk_that_cannot_be_says_why);
+	tcase_add_test(t, two_models_differ_by_their_divergence);
 	tcase_set_timeout(d, 300);
 	tcase_add_checked_fixture(d, setup, teardown);
 	tcase_add_test(d, perplexity_is_the_references_on_the_cpu);
 	tcase_add_test(d, ref_and_cpu_have_the_same_perplexity);
+	tcase_add_test(d, cpu_and_ref_are_the_same_model);
 	suite_add_tcase(s, t);
 	suite_add_tcase(s, d);
 	srunner_run_all(r, CK_NORMAL);
