@@ -1,7 +1,16 @@
 /*
+ * The measure is the root mean square of the differences of the best logits, as
+ * a part of their scale: their spread (best to last) or the deviation of all
+ * logits, whichever is more.
+ *
  * The tolerance.  Activations are rounded to 8 bits before every matrix, and a
  * sum taken in another order moves some of them across a half: the logits of a
- * right backend differ a little.
+ * right backend differ a little.  Measured on the demo model with 120 stretches
+ * of 32 tokens, cpu (avx512-vnni) against ref: 1.5 % in the mean, 5.1 % at most.
+ * Faults, the least and the mean of 12 stretches: gate and up exchanged 137 % and
+ * 294 %, SiLU 16 % and 45 %, interleaved RoPE 12 % and 36 %, another rope_theta
+ * 11 % and 19 %, a layer left out 8 % and 43 %, one sub-norm of twenty skipped
+ * 6.5 % and 16 %.  One scale of seventy doubled (1.5 % and 5 %) is not seen.
  */
 #include <math.h>
 #include <stdio.h>
@@ -17,10 +26,12 @@ enum {
 };
 static const double work_max = 16e9;	/* tokens * weights, for ref */
 
-/* Of the spread of the probe's logits. */
-static const double tolerance = 0.2;
-/* For a model trained without 8-bit activations: ref has them as floats. */
-static const double tolerance_float = 0.4;
+static const double tolerance = 0.08;	/* of the scale */
+/*
+ * Of a model that was trained without 8-bit activations: ref has them as floats,
+ * so all of the rounding is a difference and not only what is flipped.
+ */
+static const double tolerance_float = 0.16;
 
 /* Words, numbers and signs, so that the tokens are of many kinds. */
 static const char text[] = "The first 1,024 of them were counted by hand; then, "
@@ -215,43 +226,44 @@ selfcheck_make(void *arg, const struct model *m, struct buf *out,
 	return r;
 }
 
-static void
-compare(const struct selfcheck_probe *p, const float *logits, int32_t vocab,
-    bool act_float, struct selfcheck_result *r)
+/* The deviation of logits [n]; not finite if one of them is not. */
+static double
+deviation(const float *logits, int32_t n)
 {
-	double spread = (double)p->logits[0] - (double)p->logits[p->n_top - 1];
-	double worst = 0, best = -INFINITY;
-	int32_t worst_id = p->top[0];
-	bool finite = true;
+	double sum = 0, sum2 = 0, mean;
 
-	for (int32_t i = 0; i < vocab; i++) {
-		finite = finite && isfinite(logits[i]);
-		best = (double)logits[i] > best ? (double)logits[i] : best;
+	for (int32_t i = 0; i < n; i++) {
+		sum += (double)logits[i];
+		sum2 += (double)logits[i] * (double)logits[i];
 	}
-	/* A token outside the list may not be better than the best of it. */
-	worst = fabs(best - (double)p->logits[0]);
+	mean = sum / n;
+	return sqrt(fmax(sum2 / n - mean * mean, 0)) + 0 * sum;
+}
+
+static void
+compare(const struct selfcheck_probe *p, const float *logits,
+    const struct model_config *c, struct selfcheck_result *r)
+{
+	double scale = (double)p->logits[0] - (double)p->logits[p->n_top - 1];
+	double all = deviation(logits, c->vocab), sum = 0;
+
 	for (int32_t i = 0; i < p->n_top; i++) {
-		double d = fabs((double)logits[p->top[i]] - (double)p->logits[i]);
+		double d = (double)logits[p->top[i]] - (double)p->logits[i];
 
-		if (d > worst) {
-			worst = d;
-			worst_id = p->top[i];
-		}
+		sum += d * d;
 	}
-	r->worst = worst;
-	r->tolerance = (act_float ? tolerance_float : tolerance) * spread;
-	/* All logits equal: some rounding of theirs is still fine. */
-	r->tolerance += 1e-5 * fabs((double)p->logits[0]);
-	if (!finite)
-		r->worst = INFINITY;
-	r->state = finite && worst <= r->tolerance ? SELFCHECK_PASSED :
+	r->difference = sqrt(sum / p->n_top) / fmax(scale, all);
+	r->tolerance = c->act_float ? tolerance_float : tolerance;
+	if (!isfinite(all)) {
+		r->difference = INFINITY;
+		snprintf(r->text, sizeof(r->text), "the logits are not finite");
+	} else {
+		snprintf(r->text, sizeof(r->text), "logits differ from the file's "
+		    "probe by %.2f %%; up to %.0f %% is rounding",
+		    100 * r->difference, 100 * r->tolerance);
+	}
+	r->state = r->difference <= r->tolerance ? SELFCHECK_PASSED :
 	    SELFCHECK_FAILED;
-	if (!finite)
-		snprintf(r->text, sizeof(r->text), "logits are not finite");
-	else
-		snprintf(r->text, sizeof(r->text), "the logit of token %d is off "
-		    "by %.4g; up to %.4g is rounding", (int)worst_id, worst,
-		    r->tolerance);
 }
 
 int
@@ -284,8 +296,7 @@ selfcheck_run(const struct model *m, struct backend *b,
 		    "self-check");
 	rc = forward(b, o->max_rows, p.tokens, p.n_tokens, logits, e);
 	if (rc == 0) {
-		compare(&p, logits, m->config.vocab, m->config.act_float,
-		    &result);
+		compare(&p, logits, &m->config, &result);
 		*r = result;
 	}
 	free(logits);

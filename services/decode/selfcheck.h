@@ -33,8 +33,8 @@ enum selfcheck_state { SELFCHECK_ABSENT, SELFCHECK_PASSED, SELFCHECK_FAILED };
 
 struct selfcheck_result {
 	enum selfcheck_state state;
-	double worst;		/* largest difference of a logit */
-	double tolerance;	/* what it may be */
+	double difference;	/* of the logits, as a part of their scale */
+	double tolerance;	/* what it may be: see selfcheck.c */
 	char text[160];		/* for people: what was compared, or why not */
 };
 
