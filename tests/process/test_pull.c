@@ -260,6 +260,66 @@ START_TEST(a_wrong_sum_is_status_1_and_a_right_one_needs_no_second_transfer)
 }
 END_TEST
 
+START_TEST(a_sum_that_is_wrong_again_begins_anew)
+{
+	static const char wrong[] = "0000000000000000000000000000000000000000"
+	    "000000000000000000000000";
+
+	serve(&(struct served){ .path = "/s.gguf", .text = SMALL,
+	    .etag = ETAG_1 });
+	ck_assert_int_eq(RUN("pull", pull_url("/s.gguf"), "--sha256", wrong),
+	    1);
+	pull_says("in case the sum was mistyped");
+	ck_assert_int_eq(pull_size("s.gguf.part"), (long)strlen(SMALL));
+	ck_assert_int_eq(RUN("pull", pull_url("/s.gguf"), "--sha256", wrong),
+	    1);
+	pull_says("expected 00000000");
+	ck_assert(!pull_there("s.gguf.part"));
+	ck_assert(!pull_there("s.gguf.part.json"));
+}
+END_TEST
+
+START_TEST(a_replacement_that_was_cut_goes_on_too)
+{
+	const struct served one = { .path = "/s.gguf", .text = SMALL,
+	    .etag = ETAG_1 };
+	struct served other = { .path = "/s.gguf", .text = SMALL " but more",
+	    .etag = ETAG_2, .how = SERVE_CUT, .cut = 10 };
+
+	serve(&one);
+	ck_assert_int_eq(RUN("pull", pull_url("/s.gguf")), 0);
+	serve(&other);
+	ck_assert_int_eq(RUN("pull", pull_url("/s.gguf"), "--force",
+	    "--retries", "0"), 2);
+	ck_assert_int_eq(pull_size("s.gguf"), (long)strlen(SMALL));
+	other.how = SERVE_WELL;
+	serve(&other);
+	ck_assert_int_eq(RUN("pull", pull_url("/s.gguf"), "--force"), 0);
+	ck_assert(file_server_saw("Range: bytes=10-"));
+	ck_assert_int_eq(pull_size("s.gguf"), (long)strlen(SMALL " but more"));
+	ck_assert(!pull_there("s.gguf.part"));
+	ck_assert(!pull_there("s.gguf.part.json"));
+}
+END_TEST
+
+START_TEST(half_of_another_source_is_not_gone_on_with)
+{
+	const struct served both[] = {
+		{ .path = "/a/big", .n = BIG, .etag = ETAG_1, .how = SERVE_CUT,
+		    .cut = 1000 },
+		{ .path = "/b/big", .text = SMALL, .etag = ETAG_1 },
+	};
+
+	file_server_serve(both, 2);
+	ck_assert_int_eq(RUN("pull", pull_url("/a/big"), "--retries", "0"), 2);
+	ck_assert_int_eq(RUN("pull", pull_url("/b/big")), 2);
+	pull_says("big is half pulled from http://127.0.0.1:");
+	ck_assert_int_eq(pull_size("big.part"), 1000);
+	ck_assert_int_eq(RUN("pull", pull_url("/b/big"), "--force"), 0);
+	ck_assert_int_eq(pull_size("big"), (long)strlen(SMALL));
+}
+END_TEST
+
 START_TEST(what_no_length_is_known_of_needs_a_sum_unless_it_is_chunked)
 {
 	serve(&(struct served){ .path = "/s.gguf", .text = SMALL, .how = SERVE_UNMEASURED });
@@ -419,6 +479,9 @@ fill(TCase *t)
 	    a_disk_too_small_is_noticed_before_the_first_byte_if_it_can_be);
 	tcase_add_test(t,
 	    a_wrong_sum_is_status_1_and_a_right_one_needs_no_second_transfer);
+	tcase_add_test(t, a_sum_that_is_wrong_again_begins_anew);
+	tcase_add_test(t, a_replacement_that_was_cut_goes_on_too);
+	tcase_add_test(t, half_of_another_source_is_not_gone_on_with);
 	tcase_add_test(t,
 	    what_no_length_is_known_of_needs_a_sum_unless_it_is_chunked);
 	tcase_add_test(t,

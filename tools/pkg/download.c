@@ -32,6 +32,7 @@ struct transfer {
 	CURL *c;
 	int fd;
 	int64_t at;		/* bytes in the file */
+	int64_t old;		/* of these, from an earlier attempt */
 	int64_t total;		/* -1: not known */
 	struct sha256 sum;	/* of them */
 	struct head head;
@@ -377,9 +378,13 @@ finish(struct transfer *t)
 	for (int i = 0; i < SHA256_SIZE; i++)
 		snprintf(hex + 2 * i, 3, "%02x", sum[i]);
 	if (f->expected[0] != '\0' && (!sha256_from_hex(f->expected, wanted) ||
-	    !sha256_equal(sum, wanted)))
+	    !sha256_equal(sum, wanted))) {
+		/* A second wrong sum is no slip of who gave it. */
+		if (t->old > 0 && restart(t, NULL) != 0)
+			return ERR_SYSTEM;
 		return err_set(t->e, ERR_BAD_FILE, "%.40s: sha256 is %s, "
 		    "expected %.64s", f->path, hex, f->expected);
+	}
 	if (fsync(t->fd) != 0)
 		return fail(t, "cannot be synced");
 	memcpy(f->sha256, hex, sizeof(hex));
@@ -401,6 +406,7 @@ download_run(struct download *d, struct err *e)
 		return err_set(e, ERR_NO_MEMORY, "no memory for a transfer");
 	}
 	rc = read_part(&t);
+	t.old = t.at;
 	if (rc == 0 && t.at > 0 && d->file->validator[0] == '\0' &&
 	    d->file->expected[0] == '\0')
 		rc = restart(&t, "there is nothing to tell by whether it is "

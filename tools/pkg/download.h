@@ -40,7 +40,8 @@ struct download {
 /*
  * Fetch it, or what is missing of it.  ERR_UNAVAILABLE and ERR_TIMEOUT may go
  * away when it is tried again; all that has come is kept.  ERR_BAD_FILE: whole,
- * but not of the expected sum or size.  ERR_SYSTEM: the disk is full, or
+ * but not of the expected sum or size; it is kept if all of it came just now, in
+ * case the sum was wrong, and emptied if not.  ERR_SYSTEM: the disk is full, or
  * another failure of this machine.
  */
 int download_run(struct download *d, struct err *e);

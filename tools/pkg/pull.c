@@ -246,11 +246,11 @@ run(const struct request *r, struct pull *p, struct err *e)
 		return deliver(r, p, result, e);
 	pkg_fail(e);
 	pkg_size((double)kept, size);
-	if (kept > 0 && rc != ERR_EXISTS)
-		fprintf(stderr, "1bit-halo-pkg: %s are kept in %s/%s; the same "
-		    "command goes on from there%s\n", size, p->store.path,
-		    p->part, rc == ERR_BAD_FILE ?
-		    ", with --force from the beginning" : "");
+	if (kept > 0 && rc != ERR_EXISTS && rc != ERR_BUSY)
+		fprintf(stderr, "1bit-halo-pkg: %s are kept in %s/%s%s\n", size,
+		    p->store.path, p->part, rc == ERR_BAD_FILE ?
+		    " in case the sum was mistyped; if it is wrong again, they "
+		    "go" : "; the same command goes on from there");
 	return rc == ERR_BAD_FILE ? PKG_BAD : PKG_UNUSABLE;
 }
 

@@ -151,15 +151,14 @@ prepare(struct pull *p, struct err *e)
 	struct manifest old = { 0 };
 	int rc;
 
-	if (p->force && (rc = forget(p, e)) != 0)
-		return rc;
 	rc = manifest_load(&p->store, p->journal, &old, e);
 	if (rc == ERR_BAD_FILE)
 		note(p, "the notes of an unfinished pull cannot be read: from "
 		    "the beginning");
 	if (rc == 0 && strcmp(old.source, p->m.source) != 0)
-		rc = err_set(e, ERR_EXISTS, "%.60s is half pulled from %.120s: "
-		    "go on there, or --force", p->m.name, old.source);
+		rc = p->force ? ERR_NOT_FOUND : err_set(e, ERR_EXISTS, "%.60s "
+		    "is half pulled from %.120s: go on there, or --force",
+		    p->m.name, old.source);
 	else if (rc == 0 && old.directory != p->m.directory)
 		rc = ERR_BAD_FILE;
 	if (rc == ERR_NOT_FOUND || rc == ERR_BAD_FILE) {
@@ -248,6 +247,9 @@ publish(struct pull *p, struct err *e)
 	if (!store_exists(&p->store, p->m.name)) {
 		if (renameat(fd, p->part, fd, p->m.name) != 0)
 			return fail(p, p->m.name, e);
+	/* After the exchange the notes would be about the old model. */
+	} else if ((rc = store_remove(&p->store, p->journal, e)) != 0) {
+		return rc;
 	} else if (renameat2(fd, p->part, fd, p->m.name,
 	    RENAME_EXCHANGE) != 0) {
 		/* This file system cannot: there is a moment without NAME. */
@@ -302,6 +304,9 @@ pull_run(struct pull *p, enum pull_result *result, int64_t *kept,
 	if ((rc = store_lock(&p->store, p->m.name, &lock, e)) != 0)
 		return rc;
 	rc = look(p, result, e);
+	/* Cut between the last two steps of publish. */
+	if (*result == PULL_THERE_ALREADY && !store_exists(&p->store, p->part))
+		store_remove(&p->store, p->journal, NULL);
 	if (rc == 0 && *result == PULL_DONE &&
 	    (rc = prepare(p, e)) == 0 && (rc = fetch_all(p, e)) == 0)
 		rc = publish(p, e);

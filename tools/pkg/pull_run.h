@@ -19,7 +19,7 @@ struct pull {
 	struct store store;
 	struct manifest m;	/* name, source, files; the rest is filled in */
 	struct meter meter;
-	bool force;		/* replace NAME; forget unfinished work */
+	bool force;		/* replace NAME, or half of another source */
 	int stall_s, retries;
 	/* of pull_run.c */
 	char part[STORE_PATH_MAX], journal[STORE_PATH_MAX];
