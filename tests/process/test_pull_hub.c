@@ -100,6 +100,28 @@ START_TEST(files_that_are_whole_are_not_fetched_again)
 }
 END_TEST
 
+START_TEST(a_checkpoint_is_replaced_as_a_whole)
+{
+	struct served other = whole;
+
+	serve(&whole, tree);
+	ck_assert_int_eq(RUN("pull", "HF:own/er", "--hub-url", pull_url("")),
+	    0);
+	other.n = WEIGHTS - 1;
+	other.etag = "\"v\"";
+	serve(&other, tree);
+	ck_assert_int_eq(RUN("pull", "HF:own/er", "--hub-url", pull_url("")),
+	    0);
+	pull_says("is there already");
+	ck_assert_int_eq(RUN("pull", "HF:own/er", "--hub-url", pull_url(""),
+	    "--force"), 0);
+	ck_assert_int_eq(pull_size("er/model.safetensors"), WEIGHTS - 1);
+	ck_assert(!pull_there("er.part"));
+	ck_assert(!pull_there("er.part.json"));
+	ck_assert_int_eq(RUN("list", "--verify"), 0);
+}
+END_TEST
+
 START_TEST(the_sums_of_the_index_are_checked)
 {
 	static const char index[] = "["
@@ -206,6 +228,7 @@ fill(TCase *t)
 {
 	tcase_add_test(t, a_checkpoint_is_a_directory_of_what_belongs_to_it);
 	tcase_add_test(t, files_that_are_whole_are_not_fetched_again);
+	tcase_add_test(t, a_checkpoint_is_replaced_as_a_whole);
 	tcase_add_test(t, the_sums_of_the_index_are_checked);
 	tcase_add_test(t, one_file_of_a_repository_is_chosen_by_its_name);
 	tcase_add_test(t, a_name_of_the_catalogue_is_looked_up_at_the_hub);
