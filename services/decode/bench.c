@@ -7,7 +7,7 @@
 #include "bench.h"
 #include "clock.h"
 
-enum { REPEATS = 5, BANDWIDTH_BYTES = 256 << 20 };
+enum { REPEATS = 5, BANDWIDTH_BYTES = 256 << 20, READ_PIECES = 256 };
 
 struct bench {
 	const struct bench_options *o;
@@ -50,14 +50,22 @@ struct reading {
 
 typedef uint64_t u64x2 __attribute__((vector_size(16)));
 
+static int
+plan_reading(void *arg, int step)
+{
+	(void)arg;
+	return step == 0 ? READ_PIECES : -1;
+}
+
 static void
-read_share(struct cpu_team *t, int number, void *arg)
+read_piece(void *arg, int number, int step, int piece)
 {
 	struct reading *r = arg;
-	size_t part = r->n / (size_t)cpu_team_size(t) / 64 * 64;
-	const u64x2 *p = (const void *)(r->bytes + part * (size_t)number);
+	size_t part = r->n / READ_PIECES / 64 * 64;
+	const u64x2 *p = (const void *)(r->bytes + part * (size_t)piece);
 	u64x2 a = { 0 }, b = { 0 }, c = { 0 }, d = { 0 };
 
+	(void)step;
 	for (size_t i = 0; i < part / sizeof(*p); i += 4) {
 		a += p[i];
 		b += p[i + 1];
@@ -65,13 +73,14 @@ read_share(struct cpu_team *t, int number, void *arg)
 		d += p[i + 3];
 	}
 	a += b + c + d;
-	r->sums[number] = a[0] + a[1];
+	r->sums[number] += a[0] + a[1];
 }
 
 /* Bytes a second that the threads read from memory, the median. */
 static int
 measure_bandwidth(struct bench *u, struct err *e)
 {
+	static const struct cpu_team_job job = { plan_reading, read_piece };
 	long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
 	struct reading r = { .n = BANDWIDTH_BYTES };
 	double v[REPEATS];
@@ -95,7 +104,7 @@ measure_bandwidth(struct bench *u, struct err *e)
 		for (int i = 0; i < REPEATS; i++) {
 			int64_t began = clock_ns();
 
-			cpu_team_run(t, read_share, &r);
+			cpu_team_run(t, &job, &r);
 			v[i] = (double)r.n * 1e9 / (double)(clock_ns() - began);
 		}
 		u->bandwidth = median(v, REPEATS);

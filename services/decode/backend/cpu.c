@@ -42,6 +42,17 @@ take_rows(struct arena *a, struct cpu_rows *x, size_t n, int32_t stride,
 		x->parts = take(a, n * (size_t)stride / 64, sizeof(int32_t));
 }
 
+static void
+take_hidden(struct arena *a, struct cpu_hidden *x, size_t n, int32_t stride)
+{
+	x->f_stride = stride;
+	x->q_stride = (stride + 63) / 64 * 64;
+	x->f = take(a, n * (size_t)x->f_stride, sizeof(float));
+	x->q = take(a, n * (size_t)x->q_stride, sizeof(int16_t));
+	x->scale = take(a, n, sizeof(float));
+	x->sum = take(a, n, sizeof(int64_t));
+}
+
 static int32_t
 round_up(int32_t n, int32_t step)
 {
@@ -91,18 +102,15 @@ lay_out(struct cpu *c, struct arena *a)
 	c->cos = take(a, n * half, f);
 	c->sin = take(a, n * half, f);
 	take_rows(a, &c->x, n, wide, groups);
-	c->hidden.f_stride = c->hidden_stride;
-	c->hidden.q_stride = round_up(c->hidden_stride, 64);
-	c->hidden.f = take(a, n * (size_t)c->hidden.f_stride, f);
-	c->hidden.q = take(a, n * (size_t)c->hidden.q_stride, sizeof(int16_t));
-	c->hidden.scale = take(a, n, f);
-	c->hidden.sum = take(a, n, sizeof(int64_t));
+	take_hidden(a, &c->hidden, n, c->hidden_stride);
 	c->wanted = take(a, n, sizeof(*c->wanted));
 	c->active = take(a, n, sizeof(*c->active));
 	c->blocks = take(a, n, sizeof(*c->blocks));
 	c->inv_freq = take(a, half, f);
 	for (int i = 0; i < cpu_team_size(c->team); i++) {
 		take_rows(a, &c->own[i].x, CPU_OWN_ROWS, wide, groups);
+		take_hidden(a, &c->own[i].hidden, CPU_OWN_ROWS,
+		    c->hidden_stride);
 		c->own[i].tmp = take(a, (size_t)wide, f);
 		c->own[i].acc = take(a,
 		    CPU_QUERIES_MAX * (size_t)c->v_stride, f);
@@ -152,11 +160,11 @@ set_sizes(struct cpu *c)
 static void
 free_state(struct cpu *c)
 {
+	cpu_team_destroy(c->team);
 	if (c->kv != NULL)
 		munmap(c->kv, c->kv_bytes);
 	if (c->scratch != NULL)
 		munmap(c->scratch, c->scratch_bytes);
-	cpu_team_destroy(c->team);
 	free(c->own);
 	free(c);
 }

@@ -8,8 +8,9 @@
 #include "backend/cpu_team.h"
 
 /*
- * The CPU backend in two files: cpu.c takes and frees its memory, cpu_forward.c
- * is the forward pass.  Row strides are in elements and whole vectors.
+ * The CPU backend in three files: cpu.c takes and frees its memory,
+ * cpu_forward.c is the forward pass, whose steps are shared by the team, and
+ * cpu_attention.c what one of its steps does.  Row strides are in elements and whole vectors.
  */
 enum {
 	CPU_OWN_ROWS = 2,	/* a batch this small is quantised by everybody */
@@ -23,6 +24,8 @@ struct cpu_block {
 /* What one member of the team has for itself. */
 struct cpu_own {
 	struct cpu_rows x;	/* CPU_OWN_ROWS rows */
+	struct cpu_hidden hidden;	/* the same */
+	int64_t made;		/* when x or hidden was made: cpu->now */
 	float *tmp;		/* a row before it is quantised */
 	float *acc;		/* [CPU_QUERIES_MAX, v_stride] */
 };
@@ -51,14 +54,36 @@ struct cpu {
 	int32_t *active;	/* [max_rows]: row of the batch of each row left */
 	struct cpu_block *blocks;	/* [max_rows] */
 
-	/* The batch at hand. */
+	/* The batch at hand, and the step: written by plan alone. */
 	const struct backend_row *rows;
 	int n_rows, n_wanted, n_active, n_blocks;
+	bool lone;		/* no row attends to another one's key */
+	int64_t now;		/* number of the step, since the start */
+	int n_pieces;		/* of the step */
 	float *logits;
 };
 
 /* struct backend's forward; b->state is a struct cpu. */
 int cpu_forward(struct backend *b, const struct backend_row *rows, int n_rows,
     float *logits, struct err *e);
+
+/* Put the rows that are left (all, or the wanted ones) into blocks. */
+void cpu_attention_blocks(struct cpu *c);
+
+/*
+ * KV heads from..to of row r and the heads of q that belong to them: normalised
+ * and turned; keys and values put into the cache.
+ */
+void cpu_attention_store(struct cpu *c, int layer, int r, int from, int to);
+
+/* A piece of the step that attends: blocks and KV heads, every n_pieces-th. */
+void cpu_attention_piece(struct cpu *c, int number, int layer, int piece);
+
+/* Row r of a buffer. */
+static inline float *
+cpu_row(float *base, int r, int32_t stride)
+{
+	return base + (size_t)r * (size_t)stride;
+}
 
 #endif

@@ -1,12 +1,13 @@
 /*
  * The forward pass on the CPU.  One job of the team from the embedding to the
- * logits, with barriers where a step needs what all members did before: rows
- * are shared out where a step works on rows, outputs where it is a product.
- * Who computes an element never changes how it is computed, so the logits do
- * not depend on the number of threads.
+ * logits: a list of steps, each of which needs all of the one before.  Pieces of
+ * a step are rows where it works on rows, and outputs where it is a product.
+ * Who computes an element, and in which piece, never changes how it is computed,
+ * so the logits do not depend on the number of threads.
  *
  * A small batch (decode) is quantised by every member for itself: it is less
- * work than to wait for the one who does it.
+ * work than one more step.  A row that attends to no other one's key of the
+ * batch (decode, too) stores its own right before it attends.
  *
  * In the last layer only the rows whose logits are wanted go on after their
  * keys and values are stored; they move to the front.
@@ -16,32 +17,56 @@
 
 #include "backend/cpu.h"
 
-/* This member's share of the rows. */
-static void
-share_rows(const struct cpu *c, int number, int n, int *from, int *to)
+enum {
+	SMALL_ROWS = 8,		/* a batch of more is cut into more pieces */
+};
+
+/* Pieces for n things that stay together by unit. */
+static int
+pieces_of(const struct cpu *c, int n, int unit)
 {
-	cpu_team_share(c->team, number, n, 1, from, to);
+	int size = cpu_team_size(c->team);
+	int units = (n + unit - 1) / unit;
+	int most = size == 1 ? 1 : c->n_active > SMALL_ROWS ? 8 * size : 2 * size;
+
+	most = most > CPU_TEAM_PIECES ? CPU_TEAM_PIECES : most;
+	return units < most ? units : most;
 }
 
-/* Row r of a buffer. */
-static float *
-row_at(float *base, int r, int32_t stride)
+/* What piece has of them. */
+static void
+range(const struct cpu *c, int n, int unit, int piece, int *from, int *to)
 {
-	return base + (size_t)r * (size_t)stride;
+	cpu_team_range(n, unit, piece, c->n_pieces, from, to);
+}
+
+static bool
+is_small(const struct cpu *c)
+{
+	return c->n_active <= CPU_OWN_ROWS;
+}
+
+static int
+plan_embed(struct cpu *c, int layer)
+{
+	(void)layer;
+	return pieces_of(c, c->n_rows, 1);
 }
 
 static void
-embed(struct cpu *c, int number)
+embed(struct cpu *c, int number, int layer, int piece)
 {
 	const struct model_config *f = &c->m->config;
 	int half = f->head_dim / 2, from, to;
 
-	share_rows(c, number, c->n_rows, &from, &to);
+	(void)number;
+	(void)layer;
+	range(c, c->n_rows, 1, piece, &from, &to);
 	for (int r = from; r < to; r++) {
-		float *cs = row_at(c->cos, r, half), *sn = row_at(c->sin, r, half);
+		float *cs = cpu_row(c->cos, r, half), *sn = cpu_row(c->sin, r, half);
 
 		dense_row(&c->m->embed, c->rows[r].token,
-		    row_at(c->h, r, c->hidden_stride));
+		    cpu_row(c->h, r, c->hidden_stride));
 		for (int i = 0; i < half; i++) {
 			float angle = (float)c->rows[r].pos * c->inv_freq[i];
 
@@ -51,32 +76,56 @@ embed(struct cpu *c, int number)
 	}
 }
 
-/*
- * The rows left in from [n, stride], normalised with weight (or not, NULL) and
- * quantised: for this member alone if they are few, else with the others.
- */
+/* Before a product: a large batch is quantised together, in a step. */
+static int
+plan_rows(struct cpu *c, int layer)
+{
+	(void)layer;
+	return is_small(c) ? 0 : pieces_of(c, c->n_active, 1);
+}
+
+/* One input of products: rows [n], normalised with weight, or not (NULL). */
+struct input {
+	float *x;
+	int32_t stride;
+	int n;
+	const float *weight;
+};
+
+static void
+quantise_row(struct cpu *c, int number, const struct input *in,
+    struct cpu_rows *out, int r)
+{
+	c->k.quantise(cpu_row(in->x, r, in->stride), in->weight, in->n,
+	    c->m->config.norm_eps, c->own[number].tmp, out, r);
+}
+
+static void
+quantise(struct cpu *c, int number, int piece, const struct input *in)
+{
+	int from, to;
+
+	range(c, c->n_active, 1, piece, &from, &to);
+	for (int r = from; r < to; r++)
+		quantise_row(c, number, in, &c->x, r);
+}
+
+/* The same rows as a product wants them; a small batch is made here. */
 static const struct cpu_rows *
-quantise(struct cpu *c, int number, float *x, int32_t stride, int n,
-    const float *weight)
+quantised(struct cpu *c, int number, const struct input *in)
 {
 	struct cpu_own *own = &c->own[number];
-	int rows = c->n_active, from, to;
-	float eps = c->m->config.norm_eps;
 
-	if (rows <= CPU_OWN_ROWS) {
-		own->x.stride = (n + TERNARY_BLOCK - 1) / TERNARY_BLOCK *
+	if (!is_small(c))
+		return &c->x;
+	if (own->made != c->now) {
+		own->made = c->now;
+		own->x.stride = (in->n + TERNARY_BLOCK - 1) / TERNARY_BLOCK *
 		    TERNARY_BLOCK;
-		for (int r = 0; r < rows; r++)
-			c->k.quantise(row_at(x, r, stride), weight, n, eps,
-			    own->tmp, &own->x, r);
-		return &own->x;
+		for (int r = 0; r < c->n_active; r++)
+			quantise_row(c, number, in, &own->x, r);
 	}
-	share_rows(c, number, rows, &from, &to);
-	for (int r = from; r < to; r++)
-		c->k.quantise(row_at(x, r, stride), weight, n, eps, own->tmp,
-		    &c->x, r);
-	cpu_team_barrier(c->team);
-	return &c->x;
+	return &own->x;
 }
 
 /*
@@ -96,130 +145,25 @@ product(const struct cpu *c, const struct ternary *w, int *at, int from, int to,
 		c->k.ternary(w, a, b, x, c->n_active, y, stride, add);
 }
 
-static struct cpu_cache
-cache_of(const struct cpu *c, int layer, int kv_head)
+static int
+plan_rotate(struct cpu *c, int layer)
 {
-	return (struct cpu_cache){
-		.base = c->kv + (size_t)layer * c->layer_size +
-		    (size_t)kv_head * c->head_size,
-		.page_stride = c->page_size,
-		.head_dim = c->m->config.head_dim, .v_stride = c->v_stride,
-	};
+	(void)layer;
+	return c->lone ? 0 : pieces_of(c, c->n_rows, 1);
 }
 
 static void
-rotate_and_store(struct cpu *c, int number, int layer)
+rotate_rows(struct cpu *c, int number, int layer, int piece)
 {
-	const struct model_config *f = &c->m->config;
-	const struct model_layer *l = &c->m->layers[layer];
-	int half = f->head_dim / 2, from, to;
+	int from, to;
 
-	share_rows(c, number, c->n_rows, &from, &to);
-	for (int r = from; r < to; r++) {
-		const struct backend_row *row = &c->rows[r];
-		float *cs = row_at(c->cos, r, half), *sn = row_at(c->sin, r, half);
-		float *key = row_at(c->key, r, c->kv_stride);
-		float *value = row_at(c->value, r, c->kv_stride);
-
-		if (l->q_norm != NULL)
-			c->k.norm_heads(row_at(c->q, r, c->q_stride), l->q_norm,
-			    f->n_heads, f->head_dim, f->norm_eps);
-		if (l->k_norm != NULL)
-			c->k.norm_heads(key, l->k_norm, f->n_kv_heads,
-			    f->head_dim, f->norm_eps);
-		c->k.rope(row_at(c->q, r, c->q_stride), cs, sn, f->n_heads,
-		    f->head_dim, f->rope_interleaved);
-		c->k.rope(key, cs, sn, f->n_kv_heads, f->head_dim,
-		    f->rope_interleaved);
-		for (int h = 0; h < f->n_kv_heads; h++) {
-			struct cpu_cache cache = cache_of(c, layer, h);
-
-			c->k.store(&cache, row->pages[row->pos / KV_PAGE],
-			    row->pos % KV_PAGE, key + h * f->head_dim,
-			    value + h * f->head_dim);
-		}
-	}
+	(void)number;
+	range(c, c->n_rows, 1, piece, &from, &to);
+	for (int r = from; r < to; r++)
+		cpu_attention_store(c, layer, r, 0, c->m->config.n_kv_heads);
 }
 
-/* The queries of heads head..head+n_heads of the rows of a block. */
-static void
-attend_block(struct cpu *c, struct cpu_own *own, const struct cpu_block *b,
-    const struct cpu_cache *cache, int head, int n_heads)
-{
-	int dim = c->m->config.head_dim, n = 0, last = 0;
-	struct cpu_query q[CPU_QUERIES_MAX];
-	const int32_t *pages = c->rows[c->active[b->first]].pages;
-
-	for (int i = 0; i < b->n; i++) {
-		int r = c->active[b->first + i];
-
-		last = c->rows[r].pos;
-		for (int h = 0; h < n_heads; h++, n++)
-			q[n] = (struct cpu_query){
-				.q = row_at(c->q, r, c->q_stride) +
-				    (head + h) * dim,
-				.acc = row_at(own->acc, n, c->v_stride),
-				.max = -INFINITY, .pos = last,
-			};
-	}
-	memset(own->acc, 0, (size_t)(n * c->v_stride) * sizeof(float));
-	c->k.attend(cache, pages, q, n, 0, last / CPU_TILE + 1);
-	n = 0;
-	for (int i = 0; i < b->n; i++)
-		for (int h = 0; h < n_heads; h++, n++) {
-			float *to = row_at(c->att, b->first + i, c->q_stride) +
-			    (head + h) * dim;
-
-			for (int d = 0; d < dim; d++)
-				to[d] = q[n].acc[d] / q[n].sum;
-		}
-}
-
-/* Blocks and KV heads in turns: long and short ones are spread that way. */
-static void
-attention(struct cpu *c, int number, int layer)
-{
-	const struct model_config *f = &c->m->config;
-	int group = f->n_heads / f->n_kv_heads;
-	int step = group < c->k.n_queries ? group : c->k.n_queries;
-	int n = c->n_blocks * f->n_kv_heads;
-
-	for (int i = number; i < n; i += cpu_team_size(c->team)) {
-		int kv_head = i % f->n_kv_heads;
-		struct cpu_cache cache = cache_of(c, layer, kv_head);
-
-		for (int h = 0; h < group; h += step)
-			attend_block(c, &c->own[number],
-			    &c->blocks[i / f->n_kv_heads], &cache,
-			    kv_head * group + h, group - h < step ? group - h :
-			    step);
-	}
-}
-
-/*
- * Put the rows that are left (all, or the wanted ones) into blocks: as many of
- * one sequence as fill the registers of attend.
- */
-static void
-make_blocks(struct cpu *c)
-{
-	const struct model_config *f = &c->m->config;
-	int most = c->k.n_queries / (f->n_heads / f->n_kv_heads);
-
-	c->n_blocks = 0;
-	for (int i = 0; i < c->n_active; i++) {
-		struct cpu_block *b = &c->blocks[c->n_blocks - (i > 0)];
-
-		if (i > 0 && b->n < most && c->rows[c->active[i]].pages ==
-		    c->rows[c->active[b->first]].pages &&
-		    c->rows[c->active[i]].pos > c->rows[c->active[i - 1]].pos)
-			b->n++;
-		else
-			c->blocks[c->n_blocks++] = (struct cpu_block){ i, 1 };
-	}
-}
-
-/* Only the wanted rows go on.  By one member, while the others wait. */
+/* Only the wanted rows go on.  By one member, between two steps. */
 static void
 keep_wanted(struct cpu *c)
 {
@@ -228,104 +172,271 @@ keep_wanted(struct cpu *c)
 		int r = c->active[i] = c->wanted[i];
 
 		if (r != i)	/* r > i: what is overwritten is not wanted */
-			memcpy(row_at(c->h, i, c->hidden_stride),
-			    row_at(c->h, r, c->hidden_stride),
+			memcpy(cpu_row(c->h, i, c->hidden_stride),
+			    cpu_row(c->h, r, c->hidden_stride),
 			    (size_t)c->hidden_stride * sizeof(float));
 	}
-	make_blocks(c);
+	cpu_attention_blocks(c);
+}
+
+static int
+plan_attention(struct cpu *c, int layer)
+{
+	int n;
+
+	if (layer == c->m->config.n_layers - 1 && c->n_wanted < c->n_rows)
+		keep_wanted(c);
+	/* No row is wanted: a piece of a long prompt. */
+	if (c->n_active == 0)
+		return -1;
+	n = c->n_blocks * c->m->config.n_kv_heads;
+	return cpu_team_size(c->team) == 1 ? 1 : n < CPU_TEAM_PIECES ? n :
+	    CPU_TEAM_PIECES;
+}
+
+static struct input
+attention_input(struct cpu *c, int layer)
+{
+	return (struct input){ c->h, c->hidden_stride, c->m->config.hidden,
+		c->m->layers[layer].attn_norm };
 }
 
 static void
-attention_part(struct cpu *c, int number, int i)
+quantise_attention(struct cpu *c, int number, int layer, int piece)
 {
-	const struct model_layer *l = &c->m->layers[i];
-	const struct cpu_rows *x;
+	struct input in = attention_input(c, layer);
+
+	quantise(c, number, piece, &in);
+}
+
+static int
+plan_qkv(struct cpu *c, int layer)
+{
+	(void)layer;
+	return pieces_of(c, c->n_q + 2 * c->n_kv, 4);
+}
+
+static void
+qkv(struct cpu *c, int number, int layer, int piece)
+{
+	const struct model_layer *l = &c->m->layers[layer];
+	struct input in = attention_input(c, layer);
+	const struct cpu_rows *x = quantised(c, number, &in);
 	int from, to, at = 0;
 
-	x = quantise(c, number, c->h, c->hidden_stride, c->m->config.hidden,
-	    l->attn_norm);
-	cpu_team_share(c->team, number, c->n_q + 2 * c->n_kv, 4, &from, &to);
+	range(c, c->n_q + 2 * c->n_kv, 4, piece, &from, &to);
 	product(c, &l->q, &at, from, to, x, c->q, c->q_stride, false);
 	product(c, &l->k, &at, from, to, x, c->key, c->kv_stride, false);
 	product(c, &l->v, &at, from, to, x, c->value, c->kv_stride, false);
-	cpu_team_barrier(c->team);
-	rotate_and_store(c, number, i);
-	cpu_team_barrier(c->team);
-	if (i == c->m->config.n_layers - 1) {
-		if (number == 0)
-			keep_wanted(c);
-		cpu_team_barrier(c->team);
-	}
-	attention(c, number, i);
-	cpu_team_barrier(c->team);
-	x = quantise(c, number, c->att, c->q_stride, c->n_q, l->attn_sub_norm);
-	at = 0;
-	cpu_team_share(c->team, number, l->o.n_out, 4, &from, &to);
-	product(c, &l->o, &at, from, to, x, c->h, c->hidden_stride, true);
-	cpu_team_barrier(c->team);
+}
+
+static struct input
+o_input(struct cpu *c, int layer)
+{
+	return (struct input){ c->att, c->q_stride, c->n_q,
+		c->m->layers[layer].attn_sub_norm };
 }
 
 static void
-ffn_part(struct cpu *c, int number, int i)
+quantise_o(struct cpu *c, int number, int layer, int piece)
 {
-	const struct model_config *f = &c->m->config;
-	const struct model_layer *l = &c->m->layers[i];
-	const struct cpu_rows *x;
+	struct input in = o_input(c, layer);
+
+	quantise(c, number, piece, &in);
+}
+
+/* Of o and down, which add to the residual. */
+static int
+plan_hidden(struct cpu *c, int layer)
+{
+	(void)layer;
+	return pieces_of(c, c->m->config.hidden, 4);
+}
+
+static void
+add_product(struct cpu *c, int number, int piece, const struct input *in,
+    const struct ternary *w)
+{
+	const struct cpu_rows *x = quantised(c, number, in);
 	int from, to, at = 0;
 
-	x = quantise(c, number, c->h, c->hidden_stride, f->hidden, l->ffn_norm);
-	cpu_team_share(c->team, number, f->ffn, CPU_LANES, &from, &to);
+	range(c, w->n_out, 4, piece, &from, &to);
+	product(c, w, &at, from, to, x, c->h, c->hidden_stride, true);
+}
+
+static void
+o(struct cpu *c, int number, int layer, int piece)
+{
+	struct input in = o_input(c, layer);
+
+	add_product(c, number, piece, &in, &c->m->layers[layer].o);
+}
+
+static struct input
+ffn_input(struct cpu *c, int layer)
+{
+	return (struct input){ c->h, c->hidden_stride, c->m->config.hidden,
+		c->m->layers[layer].ffn_norm };
+}
+
+static void
+quantise_ffn(struct cpu *c, int number, int layer, int piece)
+{
+	struct input in = ffn_input(c, layer);
+
+	quantise(c, number, piece, &in);
+}
+
+static int
+plan_gate(struct cpu *c, int layer)
+{
+	(void)layer;
+	return pieces_of(c, c->m->config.ffn, CPU_LANES);
+}
+
+static void
+gate(struct cpu *c, int number, int layer, int piece)
+{
+	const struct model_config *f = &c->m->config;
+	const struct model_layer *l = &c->m->layers[layer];
+	struct input in = ffn_input(c, layer);
+	const struct cpu_rows *x = quantised(c, number, &in);
+	int from, to, at = 0;
+
+	range(c, f->ffn, CPU_LANES, piece, &from, &to);
 	product(c, &l->gate, &at, from, to, x, c->gate, c->ffn_stride, false);
 	at = 0;
 	product(c, &l->up, &at, from, to, x, c->up, c->ffn_stride, false);
 	for (int r = 0; r < c->n_active && from < to; r++)
-		c->k.gate(row_at(c->gate, r, c->ffn_stride) + from,
-		    row_at(c->up, r, c->ffn_stride) + from, to - from, f->act);
-	cpu_team_barrier(c->team);
-	x = quantise(c, number, c->gate, c->ffn_stride, f->ffn, l->ffn_sub_norm);
-	at = 0;
-	cpu_team_share(c->team, number, l->down.n_out, 4, &from, &to);
-	product(c, &l->down, &at, from, to, x, c->h, c->hidden_stride, true);
-	cpu_team_barrier(c->team);
+		c->k.gate(cpu_row(c->gate, r, c->ffn_stride) + from,
+		    cpu_row(c->up, r, c->ffn_stride) + from, to - from, f->act);
+}
+
+static struct input
+down_input(struct cpu *c, int layer)
+{
+	return (struct input){ c->gate, c->ffn_stride, c->m->config.ffn,
+		c->m->layers[layer].ffn_sub_norm };
 }
 
 static void
-head(struct cpu *c, int number)
+quantise_down(struct cpu *c, int number, int layer, int piece)
 {
-	const struct model_config *f = &c->m->config;
+	struct input in = down_input(c, layer);
+
+	quantise(c, number, piece, &in);
+}
+
+static void
+down(struct cpu *c, int number, int layer, int piece)
+{
+	struct input in = down_input(c, layer);
+
+	add_product(c, number, piece, &in, &c->m->layers[layer].down);
+}
+
+static void
+norm_row(struct cpu *c, struct cpu_hidden *out, int r)
+{
+	c->k.norm(cpu_row(c->h, r, c->hidden_stride), c->m->norm,
+	    c->m->config.hidden, c->m->config.norm_eps, out, r);
+}
+
+static void
+norm(struct cpu *c, int number, int layer, int piece)
+{
 	int from, to;
 
-	share_rows(c, number, c->n_active, &from, &to);
+	(void)number;
+	(void)layer;
+	range(c, c->n_active, 1, piece, &from, &to);
 	for (int r = from; r < to; r++)
-		c->k.norm(row_at(c->h, r, c->hidden_stride), c->m->norm,
-		    f->hidden, f->norm_eps, &c->hidden, r);
-	cpu_team_barrier(c->team);
-	cpu_team_share(c->team, number, f->vocab, 4, &from, &to);
-	c->k.head(&c->m->head, from, to, &c->hidden, c->n_active, c->logits,
-	    (size_t)f->vocab);
+		norm_row(c, &c->hidden, r);
+}
+
+static int
+plan_head(struct cpu *c, int layer)
+{
+	(void)layer;
+	return pieces_of(c, c->m->config.vocab, 4);
 }
 
 static void
-forward_job(struct cpu_team *t, int number, void *arg)
+head(struct cpu *c, int number, int layer, int piece)
+{
+	struct cpu_own *own = &c->own[number];
+	struct cpu_hidden *x = is_small(c) ? &own->hidden : &c->hidden;
+	int vocab = c->m->config.vocab, from, to;
+
+	(void)layer;
+	if (is_small(c) && own->made != c->now) {
+		own->made = c->now;
+		for (int r = 0; r < c->n_active; r++)
+			norm_row(c, x, r);
+	}
+	range(c, vocab, 4, piece, &from, &to);
+	c->k.head(&c->m->head, from, to, x, c->n_active, c->logits,
+	    (size_t)vocab);
+}
+
+struct stage {
+	int (*plan)(struct cpu *c, int layer);	/* as struct cpu_team_job's */
+	void (*piece)(struct cpu *c, int number, int layer, int piece);
+};
+
+static const struct stage begin = { plan_embed, embed };
+static const struct stage of_layer[] = {
+	{ plan_rows, quantise_attention }, { plan_qkv, qkv },
+	{ plan_rotate, rotate_rows }, { plan_attention, cpu_attention_piece },
+	{ plan_rows, quantise_o }, { plan_hidden, o },
+	{ plan_rows, quantise_ffn }, { plan_gate, gate },
+	{ plan_rows, quantise_down }, { plan_hidden, down },
+};
+static const struct stage end[] = { { plan_rows, norm }, { plan_head, head } };
+enum {
+	N_OF_LAYER = sizeof(of_layer) / sizeof(of_layer[0]),
+	N_END = sizeof(end) / sizeof(end[0]),
+};
+
+/* The stage that step is, or NULL after the last. */
+static const struct stage *
+stage_of(const struct cpu *c, int step, int *layer)
+{
+	int n = c->m->config.n_layers, i = (step - 1) % N_OF_LAYER;
+
+	*layer = (step - 1) / N_OF_LAYER;
+	if (step == 0)
+		return &begin;
+	if (*layer < n)
+		return &of_layer[i];
+	return *layer == n && i < N_END ? &end[i] : NULL;
+}
+
+static int
+plan(void *arg, int step)
 {
 	struct cpu *c = arg;
+	int layer;
+	const struct stage *s = stage_of(c, step, &layer);
 
-	embed(c, number);
-	cpu_team_barrier(t);
-	for (int i = 0; i < c->m->config.n_layers; i++) {
-		attention_part(c, number, i);
-		/* No row is wanted: a piece of a long prompt. */
-		if (c->n_active == 0)
-			return;
-		ffn_part(c, number, i);
-	}
-	head(c, number);
+	c->now++;
+	return c->n_pieces = s == NULL ? -1 : s->plan(c, layer);
+}
+
+static void
+run_piece(void *arg, int number, int step, int piece)
+{
+	int layer;
+	const struct stage *s = stage_of(arg, step, &layer);
+
+	s->piece(arg, number, layer, piece);
 }
 
 int
 cpu_forward(struct backend *b, const struct backend_row *rows, int n_rows,
     float *logits, struct err *e)
 {
+	static const struct cpu_team_job job = { plan, run_piece };
 	struct cpu *c = b->state;
 
 	(void)e;
@@ -333,12 +444,16 @@ cpu_forward(struct backend *b, const struct backend_row *rows, int n_rows,
 	c->n_rows = c->n_active = n_rows;
 	c->logits = logits;
 	c->n_wanted = 0;
+	c->lone = true;
 	for (int i = 0; i < n_rows; i++) {
 		c->active[i] = i;
 		if (rows[i].want_logits)
 			c->wanted[c->n_wanted++] = i;
+		if (!rows[i].want_logits ||
+		    (i > 0 && rows[i].pages == rows[i - 1].pages))
+			c->lone = false;
 	}
-	make_blocks(c);
-	cpu_team_run(c->team, forward_job, c);
+	cpu_attention_blocks(c);
+	cpu_team_run(c->team, &job, c);
 	return 0;
 }

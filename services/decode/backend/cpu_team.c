@@ -1,18 +1,27 @@
 /*
- * One 32-bit word that everybody waits on: `round` counts jobs, `phase` counts
- * barriers.  Who waits looks at it for a while, since a forward pass has a
- * hundred barriers a few microseconds apart, and then sleeps in the kernel
- * (futex), so that an idle team costs nothing and one that shares its cores
- * with others gives them away.  `sleepers` spares the waker the system call
- * when nobody sleeps.
+ * What is free to be taken is a set of bits, one for each piece of the step at
+ * hand; to clear one is to own the piece.  Who ends the last piece of a step
+ * opens the next one.  A piece that is owned keeps its step open, so only its
+ * owner needs to know which step it is: a member that slept through many steps,
+ * or a whole job, takes what is free when it wakes and cannot be wrong.
+ *
+ * Each begins to look where its part would be if the pieces were dealt out: the
+ * same weights come to the same processor's cache each time, as long as nobody
+ * is late.
+ *
+ * Who finds nothing looks at the count of steps for a while, since a forward
+ * pass has a hundred of them a few microseconds apart, and then sleeps in the
+ * kernel (futex), so that an idle team costs nothing and one that shares its
+ * cores with others gives them away.  `sleeping` spares the waker the system
+ * call when nobody sleeps.
  */
-#include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -21,21 +30,24 @@
 #include "backend/cpu_team.h"
 
 /* Some 20 µs of looking, then sleep. */
-enum { SPINS = 2000 };
+enum { SPINS = 2000, WORDS = CPU_TEAM_PIECES / 64 };
 
 struct event {
 	_Alignas(64) atomic_uint count;
-	atomic_int sleepers;
+	atomic_int sleeping;	/* somebody may be */
 };
 
 struct cpu_team {
-	struct event round;	/* a job is there */
-	struct event phase;	/* a barrier is complete */
-	_Alignas(64) atomic_int arrived;
-	_Alignas(64) cpu_team_job *job;	/* written before round counts */
+	_Alignas(64) _Atomic uint64_t free[WORDS];	/* pieces nobody has */
+	atomic_int n_pieces;	/* of the step; a hint where to look */
+	_Alignas(64) atomic_int left;	/* pieces that are not done */
+	struct event event;	/* a step is open, or the job is over */
+	/* Written before pieces are free, or the job is over. */
+	_Alignas(64) const struct cpu_team_job *job;
 	void *arg;
-	int n;
-	atomic_bool stop;
+	int step;
+	atomic_bool over, stop;
+	int n, started;		/* members; of them, threads that run */
 	struct member {
 		struct cpu_team *team;
 		pthread_t thread;
@@ -62,11 +74,11 @@ await(struct event *ev, unsigned seen)
 			return;
 		pause_briefly();
 	}
-	atomic_fetch_add(&ev->sleepers, 1);
-	while (atomic_load(&ev->count) == seen)
+	while (atomic_load(&ev->count) == seen) {
+		atomic_store(&ev->sleeping, 1);
 		syscall(SYS_futex, &ev->count, FUTEX_WAIT_PRIVATE, seen, NULL,
 		    NULL, 0);
-	atomic_fetch_sub(&ev->sleepers, 1);
+	}
 }
 
 static void
@@ -75,51 +87,96 @@ announce(struct event *ev)
 	/* Both are sequentially consistent: either we see the sleeper, or the
 	 * kernel, which compares the count, does not let it sleep. */
 	atomic_fetch_add(&ev->count, 1);
-	if (atomic_load(&ev->sleepers) > 0)
+	if (atomic_load(&ev->sleeping) != 0 &&
+	    atomic_exchange(&ev->sleeping, 0) != 0)
 		syscall(SYS_futex, &ev->count, FUTEX_WAKE_PRIVATE, CPU_TEAM_MAX,
 		    NULL, NULL, 0);
 }
 
-void
-cpu_team_barrier(struct cpu_team *t)
+/* A piece that is number's now, or -1. */
+static int
+claim(struct cpu_team *t, int number)
 {
-	unsigned seen;
+	int start = atomic_load_explicit(&t->n_pieces, memory_order_relaxed) *
+	    number / t->n;
 
-	if (t->n == 1)
-		return;
-	seen = atomic_load_explicit(&t->phase.count, memory_order_relaxed);
-	if (atomic_fetch_add(&t->arrived, 1) + 1 < t->n) {
-		await(&t->phase, seen);
-		return;
+	/* The first word comes twice: from start on, and from its beginning. */
+	for (int i = 0; i <= WORDS; i++) {
+		int w = (start / 64 + i) % WORDS;
+		uint64_t seen = atomic_load_explicit(&t->free[w],
+		    memory_order_relaxed);
+
+		for (seen &= i == 0 ? ~UINT64_C(0) << start % 64 : ~UINT64_C(0);
+		    seen != 0; seen &= seen - 1) {
+			uint64_t bit = seen & ~(seen - 1);
+
+			if (atomic_fetch_and(&t->free[w], ~bit) & bit)
+				return 64 * w + __builtin_ctzll(bit);
+		}
 	}
-	atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
-	announce(&t->phase);
+	return -1;
+}
+
+/* All pieces are done: open the next step that has some, or end the job. */
+static void
+advance(struct cpu_team *t)
+{
+	int n;
+
+	do
+		n = t->job->plan(t->arg, ++t->step);
+	while (n == 0);
+	if (n < 0) {
+		atomic_store(&t->over, true);
+	} else {
+		atomic_store_explicit(&t->n_pieces, n, memory_order_relaxed);
+		atomic_store_explicit(&t->left, n, memory_order_relaxed);
+		for (int w = 0; 64 * w < n; w++)
+			atomic_store_explicit(&t->free[w], n - 64 * w >= 64 ?
+			    ~UINT64_C(0) : (UINT64_C(1) << (n - 64 * w)) - 1,
+			    memory_order_release);
+	}
+	announce(&t->event);
+}
+
+/* Take pieces until *end. */
+static void
+work(struct cpu_team *t, int number, atomic_bool *end)
+{
+	for (;;) {
+		unsigned seen = atomic_load(&t->event.count);
+		int piece = claim(t, number);
+
+		if (piece >= 0) {
+			t->job->piece(t->arg, number, t->step, piece);
+			if (atomic_fetch_sub(&t->left, 1) == 1)
+				advance(t);
+		} else if (atomic_load(end)) {
+			return;
+		} else {
+			await(&t->event, seen);
+		}
+	}
 }
 
 static void *
 member_main(void *arg)
 {
 	struct member *me = arg;
-	struct cpu_team *t = me->team;
-	/* The team is made before its first job, so rounds start at 0. */
-	for (unsigned seen = 0;; seen++) {
-		await(&t->round, seen);
-		if (atomic_load(&t->stop))
-			return NULL;
-		t->job(t, me->number, t->arg);
-		cpu_team_barrier(t);
-	}
+
+	work(me->team, me->number, &me->team->stop);
+	return NULL;
 }
 
 void
-cpu_team_run(struct cpu_team *t, cpu_team_job *job, void *arg)
+cpu_team_run(struct cpu_team *t, const struct cpu_team_job *job, void *arg)
 {
 	t->job = job;
 	t->arg = arg;
-	if (t->n > 1)
-		announce(&t->round);
-	job(t, 0, arg);
-	cpu_team_barrier(t);
+	t->step = -1;
+	atomic_store(&t->over, false);
+	advance(t);
+	work(t, 0, &t->over);
 }
 
 static int
@@ -148,18 +205,19 @@ cpu_team_create(int n_threads, struct cpu_team **out, struct err *e)
 	if (t == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for %d threads", n);
 	memset(t, 0, sizeof(*t));
+	t->n = n;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	for (t->n = 1; t->n < n && r == 0; t->n += r == 0) {
-		struct member *me = &t->members[t->n];
+	for (t->started = 1; t->started < n && r == 0; t->started += r == 0) {
+		struct member *me = &t->members[t->started];
 
-		*me = (struct member){ .team = t, .number = t->n };
+		*me = (struct member){ .team = t, .number = t->started };
 		r = pthread_create(&me->thread, NULL, member_main, me);
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r != 0) {
-		err_set(e, ERR_SYSTEM, "thread %d of %d did not start: %s", t->n,
-		    n, strerror(r));
+		err_set(e, ERR_SYSTEM, "thread %d of %d did not start: %s",
+		    t->started, n, strerror(r));
 		cpu_team_destroy(t);
 		return ERR_SYSTEM;
 	}
@@ -173,8 +231,8 @@ cpu_team_destroy(struct cpu_team *t)
 	if (t == NULL)
 		return;
 	atomic_store(&t->stop, true);
-	announce(&t->round);
-	for (int i = 1; i < t->n; i++)
+	announce(&t->event);
+	for (int i = 1; i < t->started; i++)
 		pthread_join(t->members[i].thread, NULL);
 	free(t);
 }
@@ -186,12 +244,11 @@ cpu_team_size(const struct cpu_team *t)
 }
 
 void
-cpu_team_share(const struct cpu_team *t, int number, int n, int step, int *from,
-    int *to)
+cpu_team_range(int n, int unit, int piece, int n_pieces, int *from, int *to)
 {
-	int64_t n_steps = (n + step - 1) / step;
-	int64_t a = n_steps * number / t->n * step;
-	int64_t b = n_steps * (number + 1) / t->n * step;
+	int64_t n_units = (n + unit - 1) / unit;
+	int64_t a = n_units * piece / n_pieces * unit;
+	int64_t b = n_units * (piece + 1) / n_pieces * unit;
 
 	*from = a < n ? (int)a : n;
 	*to = b < n ? (int)b : n;

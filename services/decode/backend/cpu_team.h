@@ -8,14 +8,27 @@
  * the others sleep in between and cost nothing then.  All signals are blocked
  * in them, and they run on the processors that the caller may use.
  *
+ * A job is a list of steps, and a step is a number of pieces that may be done
+ * at the same time.  Nobody has a piece of his own: whoever runs takes the next,
+ * so a member whose processor is taken away holds up the others for no more than
+ * the piece that it had begun.
+ *
  * Thread rule: one thread at a time calls cpu_team_run.
  */
-enum { CPU_TEAM_MAX = 256 };
+enum { CPU_TEAM_MAX = 256, CPU_TEAM_PIECES = 256 };
 
 struct cpu_team;
 
-/* What every member runs; number: 0..n - 1. */
-typedef void cpu_team_job(struct cpu_team *t, int number, void *arg);
+struct cpu_team_job {
+	/*
+	 * How many pieces step has, at most CPU_TEAM_PIECES; 0: skip it; -1: the
+	 * job is over.  Called once for each of 0, 1, 2 …, when all before it is
+	 * done and nobody works, so it may write what pieces read.
+	 */
+	int (*plan)(void *arg, int step);
+	/* Do one piece, 0..; number: the member, 0..size - 1. */
+	void (*piece)(void *arg, int number, int step, int piece);
+};
 
 /*
  * n_threads: 1..CPU_TEAM_MAX, or 0 for one per processor of the affinity mask.
@@ -26,17 +39,14 @@ void cpu_team_destroy(struct cpu_team *t);	/* NULL is fine */
 
 int cpu_team_size(const struct cpu_team *t);
 
-/* Run job on all members; returns when all are done. */
-void cpu_team_run(struct cpu_team *t, cpu_team_job *job, void *arg);
-
 /*
- * Inside a job, by all members: nobody goes on before all have come, and
- * everybody sees what was written before.
+ * Do job; returns when it is over.  What a piece wrote is seen by all pieces of
+ * later steps, by plan, and by the caller.
  */
-void cpu_team_barrier(struct cpu_team *t);
+void cpu_team_run(struct cpu_team *t, const struct cpu_team_job *job, void *arg);
 
-/* The part of 0..n that is number's, in multiples of step: *from..*to. */
-void cpu_team_share(const struct cpu_team *t, int number, int n, int step,
-    int *from, int *to);
+/* The part of 0..n that is piece's of n_pieces, in multiples of unit. */
+void cpu_team_range(int n, int unit, int piece, int n_pieces, int *from,
+    int *to);
 
 #endif
