@@ -173,7 +173,9 @@ enum {
 	F(INT, size_bytes, 1, 9007199254740991., NULL, "bytes", "of the file") \
 	F(INT, n_slots, 1, 1024, NULL, "requests", "that run at once")        \
 	F(INT, created, 0, 9007199254740991., NULL, "s", "file time, Unix")   \
-	F(STR, fingerprint, 1, 64, NULL, "bytes", "of the weights, hex")
+	F(STR, fingerprint, 1, 64, NULL, "bytes", "of the weights, hex")      \
+	F(STR, selfcheck, 1, 16, "\"absent\"", "bytes",                       \
+	    "logits against the file's probe: passed, failed or absent")
 
 #define DECODE_STEP(F) DECODE_BOOT(F)                                         \
 	F(INT, step, 1, 9007199254740991., NULL, "", "since boot")            \

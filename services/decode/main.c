@@ -14,6 +14,7 @@
 #include "bench.h"
 #include "clock.h"
 #include "conf.h"
+#include "kl.h"
 #include "log.h"
 #include "loop.h"
 #include "model/model_guard.h"
@@ -170,13 +171,38 @@ on_tick(void *arg)
 	}
 }
 
+static void
+choose_template(struct service *sv)
+{
+	const struct decode_options *o = &sv->options;
+	bool own = strcmp(o->chat_template, "auto") == 0, recognised;
+	struct err e = { 0 };
+
+	if (!own && template_choose(o->chat_template, &sv->template, &e) != 0)
+		die(&e);
+	if (own)
+		sv->template = template_recognise(sv->model.chat_template,
+		    sv->model.n_chat_template, &recognised);
+	if (template_check(sv->template, sv->tokenizer, &e) != 0) {
+		if (!own)
+			die(&e);
+		log_warn("%s, using 'plain': see --chat-template", e.text);
+		sv->template = template_find("plain");
+	} else if (own && !recognised && sv->model.n_chat_template == 0) {
+		log_info("the model has no chat template, using '%s': see "
+		    "--chat-template", template_name(sv->template));
+	} else if (own && !recognised) {
+		log_warn("the model's chat template is not known here, using "
+		    "'%s': see --chat-template", template_name(sv->template));
+	}
+}
+
 /* Model, tokenizer, backend: whatever --bench and --ppl need, too. */
 static void
 load(struct service *sv, struct backend_options *b)
 {
 	const struct decode_options *o = &sv->options;
 	struct err e = { 0 };
-	bool recognised = true;
 
 	if (model_open(o->model, o->mlock, &sv->model, &e) != 0)
 		die(&e);
@@ -193,13 +219,7 @@ load(struct service *sv, struct backend_options *b)
 		    (int)sv->model.config.vocab);
 		exit(2);
 	}
-	sv->template = strcmp(o->chat_template, "auto") == 0 ?
-	    template_recognise(sv->model.chat_template,
-	    sv->model.n_chat_template, &recognised) :
-	    template_find(o->chat_template);
-	if (!recognised)
-		log_warn("the file's chat template is not known here, using "
-		    "'%s': see --chat-template", template_name(sv->template));
+	choose_template(sv);
 	if (backend_open(&sv->model, b, &sv->backend, &e) != 0)
 		die(&e);
 	if (o->mlock && !sv->model.locked)
@@ -223,12 +243,21 @@ measure(struct service *sv, struct backend_options *b)
 		.path = o->ppl, .context = (int32_t)o->context,
 		.n_windows = (int32_t)o->ppl_windows, .n_ctx = b->n_ctx,
 		.n_pages = b->n_pages, .max_rows = b->max_rows, .json = o->json,
-		.progress = isatty(STDERR_FILENO) && !o->json,
+		.progress = isatty(STDERR_FILENO),
 	};
+	struct backend_options other = *b;
 	struct err e = { 0 };
 	int r;
 
-	if (o->ppl[0] != '\0')
+	if (o->kl_backend[0] != '\0')
+		other.name = o->kl_backend;
+	if ((r = ppl_protocol_parse(o->ppl_protocol, &ppl.protocol, &ppl.stride,
+	    &e)) != 0)
+		die(&e);
+	if (o->kl_against[0] != '\0')
+		r = kl_run(&ppl, &sv->model, sv->tokenizer, &sv->backend,
+		    o->kl_against, &other, stdout, &e);
+	else if (o->ppl[0] != '\0')
 		r = ppl_run(&ppl, &sv->model, sv->tokenizer, &sv->backend,
 		    stdout, &e);
 	else if ((r = options_depths(o, &bench, &e)) == 0)
@@ -236,6 +265,22 @@ measure(struct service *sv, struct backend_options *b)
 	if (r != 0)
 		die(&e);
 	exit(fflush(stdout) == 0 ? 0 : 1);
+}
+
+/* Are the logits those of the file's probe?  If not, nothing is served. */
+static void
+check_logits(struct service *sv, const struct backend_options *b)
+{
+	struct selfcheck_result *r = &sv->selfcheck;
+	struct err e = { 0 };
+
+	if (selfcheck_run(&sv->model, &sv->backend, b, r, &e) != 0)
+		die(&e);
+	if (r->state == SELFCHECK_FAILED)
+		log_error("self-check failed on '%s', not serving: %s",
+		    sv->backend.name, r->text);
+	else
+		log_info("self-check %s: %s", selfcheck_name(r->state), r->text);
 }
 
 static void
@@ -260,6 +305,11 @@ start_engine(struct service *sv, const struct backend_options *b)
 static void
 say_ready(const struct service *sv, const struct backend_options *b)
 {
+	if (sv->selfcheck.state == SELFCHECK_FAILED) {
+		/* Up, so that it can be asked why; systemd need not try again. */
+		notify_ready("not serving: the self-check failed");
+		return;
+	}
 	log_info("ready model=%s backend='%s' context=%d slots=%lld queue=%lld "
 	    "kv_mb=%zu scratch_mb=%zu weights_mb=%zu locked=%s template=%s "
 	    "port=%lld boot=%s", sv->model_id, sv->backend.name, (int)b->n_ctx,
@@ -336,6 +386,7 @@ main(int argc, char *argv[])
 	    (sv.options.port != 0 && ops_start(&sv, &web, &e) != 0))
 		die(&e);
 	load(&sv, &b);
+	check_logits(&sv, &b);
 	start_engine(&sv, &b);
 	if (pthread_create(&compute.thread, NULL, compute_run, &compute) != 0) {
 		log_error("cannot start the compute thread");

@@ -16,11 +16,18 @@ on_health(struct web_request *rq, void *arg)
 	static const char ok[] = "{\"status\":\"ok\"}";
 	static const char loading[] = "{\"error\":{\"code\":503,"
 	    "\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}";
+	static const char failed[] = "{\"error\":{\"code\":503,"
+	    "\"message\":\"Self-check failed\",\"type\":\"unavailable_error\"}}";
+	const struct service *sv = arg;
 	const char *why;
 
 	if (service_is_ready(arg, &why))
 		web_reply(rq, 200, "application/json; charset=utf-8", ok,
 		    sizeof(ok) - 1);
+	else if (atomic_load(&sv->loaded) &&
+	    sv->selfcheck.state == SELFCHECK_FAILED)
+		web_reply(rq, 503, "application/json; charset=utf-8", failed,
+		    sizeof(failed) - 1);
 	else
 		web_reply(rq, 503, "application/json; charset=utf-8", loading,
 		    sizeof(loading) - 1);
@@ -45,6 +52,10 @@ on_readyz(struct web_request *rq, void *arg)
 	buf_adds(&b, ready ? "ok\n" : "not ready\n");
 	if (web_query_get(rq, "verbose", verbose, sizeof(verbose))) {
 		buf_printf(&b, "decode: %s\n", ready ? "ready" : why);
+		if (atomic_load(&sv->loaded))
+			buf_printf(&b, "self-check: %s: %s\n",
+			    selfcheck_name(sv->selfcheck.state),
+			    sv->selfcheck.text);
 		buf_printf(&b, "boot: %s\nuptime_ms: %lld\n", sv->boot,
 		    (long long)(clock_ms() - sv->started_ms));
 	}
@@ -80,6 +91,10 @@ write_engine(struct metrics *m, const struct service *sv)
 	    (double)sv->backend.kv_bytes);
 	metrics_gauge(m, "onebit_decode_weights_locked",
 	    "1 if the weights cannot be paged out", "", sv->model.locked);
+	metrics_gauge(m, "onebit_decode_selfcheck", "logits against the file's "
+	    "probe: 1 passed, 0 failed, -1 the file has none", "",
+	    sv->selfcheck.state == SELFCHECK_PASSED ? 1 :
+	    sv->selfcheck.state == SELFCHECK_FAILED ? 0 : -1);
 }
 
 static void

@@ -2,6 +2,8 @@
 #include <string.h>
 
 #include "options.h"
+#include "ppl_walk.h"
+#include "tokenizer/template.h"
 
 FIELD_TABLE(decode_options, DECODE_OPTIONS)
 
@@ -11,6 +13,8 @@ enum {
 	KV_CONTEXTS = 4,	/* and at least these, if there are the slots */
 };
 
+static const char backends[] = "auto, gpu, cpu, ref";
+
 /* Words that an option may have. */
 static const struct {
 	const char *option;
@@ -19,11 +23,10 @@ static const struct {
 } choices[] = {
 #define CHOICE(member, option, words) \
 	{ option, offsetof(struct decode_options, member), words }
-	CHOICE(backend, "--backend", "auto, gpu, cpu, ref"),
+	CHOICE(backend, "--backend", backends),
 	CHOICE(isa, "--isa", "auto, avx512, avx2, scalar"),
 	CHOICE(attn, "--attn", "auto, split-kv-fd"),
 	CHOICE(rope_mode, "--rope-mode", "auto, hf-split-half, interleaved"),
-	CHOICE(chat_template, "--chat-template", "auto, bitnet, plain"),
 	CHOICE(log_format, "--log-format", "text, json"),
 #undef CHOICE
 };
@@ -47,7 +50,11 @@ is_among(const char *word, const char *words)
 int
 options_check(const struct decode_options *o, struct err *e)
 {
+	const struct template *tp;
+	enum ppl_protocol protocol;
 	struct bench_options b;
+	struct err why;
+	int32_t stride;
 
 	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
 		const char *word;
@@ -61,6 +68,18 @@ options_check(const struct decode_options *o, struct err *e)
 	if (json_array_size(o->bench) > 0 && o->ppl[0] != '\0')
 		return err_set(e, ERR_RANGE,
 		    "--bench and --ppl: one at a time, please");
+	if (o->kl_against[0] != '\0' && o->ppl[0] == '\0')
+		return err_set(e, ERR_RANGE, "--kl-against needs --ppl: the text "
+		    "to compare over");
+	if (o->kl_backend[0] != '\0' && !is_among(o->kl_backend, backends))
+		return err_set(e, ERR_RANGE, "--kl-backend: '%.32s' is not one of "
+		    "%s", o->kl_backend, backends);
+	if (ppl_protocol_parse(o->ppl_protocol, &protocol, &stride,
+	    &why) != 0)
+		return err_set(e, why.code, "--ppl-protocol: %s", why.text);
+	if (strcmp(o->chat_template, "auto") != 0 &&
+	    template_choose(o->chat_template, &tp, &why) != 0)
+		return err_set(e, why.code, "--chat-template: %s", why.text);
 	return options_depths(o, &b, e);
 }
 

@@ -33,8 +33,8 @@
 	F(STR, attn, 1, 32, "\"auto\"", "bytes", "attention: auto or split-kv-fd")       \
 	F(STR, rope_mode, 1, 32, "\"auto\"", "bytes",                         \
 	    "rotary pairs: auto (as the file says), hf-split-half, interleaved")        \
-	F(STR, chat_template, 1, 32, "\"auto\"", "bytes",                     \
-	    "one of auto (what the file has), bitnet, plain")                      \
+	F(STR, chat_template, 1, 4096, "\"auto\"", "bytes",                   \
+	    "auto (what the model has), a name, or a file with its text")     \
 	F(BOOL, mlock, 0, 0, "true", "", "keep the weights in memory")        \
 	F(INT, drain_ms, 0, 600000, "5000", "ms",                             \
 	    "time that requests in flight get to end after SIGTERM")               \
@@ -44,6 +44,12 @@
 	    "measure the perplexity of this text and exit")                   \
 	F(INT, ppl_windows, 0, 1 << 20, "0", "windows",                       \
 	    "windows of --ppl at most; 0: all")                                       \
+	F(STR, ppl_protocol, 1, 24, "\"full\"", "bytes",                      \
+	    "which tokens count: full, llama or stride:S")                    \
+	F(STR, kl_against, 0, 4096, "\"\"", "bytes",                          \
+	    "with --ppl: compare the logits with those of this model")        \
+	F(STR, kl_backend, 0, 16, "\"\"", "bytes",                            \
+	    "backend of --kl-against; empty: the one of --backend")           \
 	F(BOOL, json, 0, 0, "false", "", "print --bench and --ppl as JSON")   \
 	F(STR, log_format, 1, 8, "\"text\"", "bytes", "text or json lines on stderr")         \
 	F(BOOL, verbose, 0, 0, "false", "", "log more")

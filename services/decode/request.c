@@ -93,6 +93,10 @@ encode_chat(const struct service *sv, const json_t *messages, struct ids *out,
 		    n);
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = take_message(json_array_get(messages, i), i, &m[i], e);
+	if (r == 0 && template_wants_bos(sv->template) &&
+	    sv->model.config.bos >= 0 && tokenizer_add_bos(sv->tokenizer) &&
+	    ids_add(out, sv->model.config.bos) != 0)
+		r = err_set(e, ERR_NO_MEMORY, "no memory for ids");
 	if (r == 0 && (r = template_encode(sv->template, sv->tokenizer, m, n,
 	    true, out, e)) == ERR_RANGE && e->param[0] == '\0')
 		snprintf(e->param, sizeof(e->param), "messages");
@@ -142,6 +146,9 @@ on_generate(struct service *sv, const struct frame *f, struct frame *reply,
 	bool known = false;
 	int r;
 
+	if (sv->selfcheck.state == SELFCHECK_FAILED)
+		return err_set(e, ERR_UNAVAILABLE, "the model failed its "
+		    "self-check: %s", sv->selfcheck.text);
 	if ((r = DECODE(decode_generate, f, &g, e)) != 0 ||
 	    (r = engine_find(sv->engine, g.id, g.attempt, &known, &a, e)) != 0)
 		return r;
@@ -301,6 +308,7 @@ on_model_info(struct service *sv, const struct frame *f, struct frame *reply,
 		.size_bytes = (int64_t)m->map_size,
 		.n_slots = sv->options.slots, .created = m->file_time,
 		.fingerprint = m->fingerprint,
+		.selfcheck = selfcheck_name(sv->selfcheck.state),
 	};
 
 	(void)f;

@@ -10,6 +10,7 @@
 #include "engine.h"
 #include "model/model.h"
 #include "options.h"
+#include "selfcheck.h"
 #include "tokenizer/template.h"
 #include "tokenizer/tokenizer.h"
 #include "web.h"
@@ -32,6 +33,7 @@ struct service {
 	struct tokenizer *tokenizer;
 	const struct template *template;
 	struct engine *engine;
+	struct selfcheck_result selfcheck;
 	const char *model_id;
 	int32_t n_ctx;		/* of a request */
 	struct bus_server *requests;
@@ -47,6 +49,9 @@ service_is_ready(const struct service *sv, const char **why)
 		*why = "the worker is about to stop";
 	else if (!atomic_load(&sv->loaded))
 		*why = "the model is being loaded";
+	else if (sv->selfcheck.state == SELFCHECK_FAILED)
+		*why = "the self-check failed: this machine computes other logits "
+		    "than the file's probe has";
 	else if (!bus_server_healthy(sv->requests))
 		*why = "the request socket does not answer";
 	return **why == '\0';

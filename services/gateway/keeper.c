@@ -105,6 +105,7 @@ ask_model(struct upstream *u, const char *boot)
 		COPY(m.format, i.format);
 		COPY(m.backend, i.backend);
 		COPY(m.fingerprint, i.fingerprint);
+		COPY(m.selfcheck, i.selfcheck);
 		m.n_ctx = i.n_ctx;
 		m.n_ctx_train = i.n_ctx_train;
 		m.n_vocab = i.n_vocab;

@@ -6,7 +6,7 @@ static json_t *
 model_json(const struct upstream_model *m)
 {
 	return json_pack("{s:s, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I, s:I, "
-	    "s:s, s:s, s:s, s:s}}", "id", m->id, "object", "model",
+	    "s:s, s:s, s:s, s:s, s:s}}", "id", m->id, "object", "model",
 	    "created", (json_int_t)m->created, "owned_by", "1bit", "meta",
 	    "n_ctx", (json_int_t)m->n_ctx,
 	    "n_ctx_train", (json_int_t)m->n_ctx_train,
@@ -14,7 +14,8 @@ model_json(const struct upstream_model *m)
 	    "n_params", (json_int_t)m->n_params,
 	    "size", (json_int_t)m->size_bytes,
 	    "architecture", m->architecture, "format", m->format,
-	    "backend", m->backend, "fingerprint", m->fingerprint);
+	    "backend", m->backend, "fingerprint", m->fingerprint,
+	    "selfcheck", m->selfcheck);
 }
 
 void

@@ -46,6 +46,7 @@ struct upstream_health {
 struct upstream_model {
 	char id[257], architecture[65], format[65], backend[65];
 	char fingerprint[65];
+	char selfcheck[17];	/* passed, failed or absent */
 	int64_t n_ctx, n_ctx_train, n_vocab, n_params, size_bytes, created;
 };
 

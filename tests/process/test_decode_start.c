@@ -46,8 +46,18 @@ static const struct {
 	{ "--attn", "flash", "--attn: 'flash' is not one of auto, split-kv-fd" },
 	{ "--rope-mode", "x",
 	    "--rope-mode: 'x' is not one of auto, hf-split-half, interleaved" },
-	{ "--chat-template", "chatml",
-	    "--chat-template: 'chatml' is not one of auto, bitnet, plain" },
+	{ "--chat-template", "alpaca",
+	    "--chat-template: 'alpaca' is no chat template: one of bitnet, " },
+	{ "--chat-template", "./none.jinja",
+	    "--chat-template: ./none.jinja: No such file or directory" },
+	{ "--chat-template", "zephyr", "the template 'zephyr' needs the token "
+	    "'</s>', which the model does not have" },
+	{ "--ppl-protocol", "half", "--ppl-protocol: 'half' is no protocol of "
+	    "perplexity: full, llama, or stride:S" },
+	{ "--kl-against", "x.h1b", "--kl-against needs --ppl: the text to compare "
+	    "over" },
+	{ "--kl-backend", "tpu",
+	    "--kl-backend: 'tpu' is not one of auto, gpu, cpu, ref" },
 	{ "--log-format", "xml", "--log-format: 'xml' is not one of text, json" },
 	{ "--bench", "x", "--bench: 'x' is not a number" },
 	{ "--bench", "0", "--bench: 0 is not from 1 to 1048576 tokens" },
