@@ -1,10 +1,10 @@
 #include <check.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "gguf_model.h"
 #include "model/gguf_model.h"
+#include "model/import.h"
 #include "tokenizer/template.h"
 #include "tokenizer/tokenizer.h"
 
@@ -209,6 +209,59 @@ START_TEST(embedding_and_head_are_exact_in_every_type)
 }
 END_TEST
 
+/* A file of its own name, in a directory of its own. */
+static void
+put_file(const char *path, const struct buf *b)
+{
+	FILE *fp = fopen(path, "wb");
+
+	ck_assert_ptr_nonnull(fp);
+	ck_assert_uint_eq(fwrite(b->data, 1, b->len, fp), b->len);
+	ck_assert_int_eq(fclose(fp), 0);
+}
+
+START_TEST(a_gguf_computes_what_its_conversion_computes)
+{
+	struct gm g = combination("qwen3", &gf_ternaries[4], SAME_GROUP, 128);
+	char dir[] = "/tmp/gguf-XXXXXX", path[64], converted[64];
+	struct h1b_source s = { 0 };
+	struct model direct, second;
+	struct import *im;
+	float *x, *y;
+	struct err e;
+	struct buf b;
+
+	g.dense = 14;
+	g.m.dense_max = 31;
+	b = gm_file(&g);
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/m.gguf", dir);
+	snprintf(converted, sizeof(converted), "%s/m.h1b", dir);
+	put_file(path, &b);
+	ck_assert_msg(model_open(path, false, &direct, &e) == 0, "%s", e.text);
+	ck_assert_msg(import_open(path, &im, &s, &e) == 0, "%s", e.text);
+	ck_assert_msg(h1b_write(converted, &s, false, &e) == 0, "%s", e.text);
+	import_close(im);
+	ck_assert_msg(model_open(converted, false, &second, &e) == 0, "%s",
+	    e.text);
+	same_check(&direct, &g.m);
+	same_check(&second, &g.m);
+	ck_assert_str_eq(direct.fingerprint, second.fingerprint);
+	x = same_logits(&direct);
+	y = same_logits(&second);
+	ck_assert_mem_eq(x, y, (size_t)SAME_TOKENS *
+	    (size_t)g.m.config.vocab * sizeof(float));
+	free(x);
+	free(y);
+	model_close(&direct);
+	model_close(&second);
+	unlink(path);
+	unlink(converted);
+	rmdir(dir);
+	buf_free(&b);
+}
+END_TEST
+
 START_TEST(a_block_of_zeros_may_have_any_factor)
 {
 	struct gm g = combination("llama", &gf_ternaries[3], SAME_TENSOR, 0);
@@ -345,6 +398,7 @@ main(void)
 	    12);
 	tcase_add_loop_test(t, embedding_and_head_are_exact_in_every_type, 0,
 	    (int)(sizeof(denses) / sizeof(denses[0])));
+	tcase_add_test(t, a_gguf_computes_what_its_conversion_computes);
 	tcase_add_test(t, a_block_of_zeros_may_have_any_factor);
 	tcase_add_test(t, a_negative_factor_turns_the_weights_around);
 	tcase_add_test(t, the_tokenizer_is_that_of_the_file);
