@@ -113,6 +113,29 @@ spec_f32(const struct spec *s, const char *name, uint64_t i)
 	return f;
 }
 
+/* Columns of a factor; g: q, k, v, o, gate, up, down, embed, head. */
+static inline uint64_t
+spec_group(const struct spec *s, int g, uint64_t columns)
+{
+	uint64_t n = spec_get(s->bytes + 128 + 4 * g, 4);
+
+	return n == 0 ? columns : n;
+}
+
+/* The factor of value (row, col) of matrix name, whose group is number g. */
+static inline float
+spec_scale(const struct spec *s, const char *name, int g, uint64_t row,
+    uint64_t col)
+{
+	uint64_t columns = spec_get(spec_entry(s, name) + 72, 8);
+	uint64_t group = spec_group(s, g, columns);
+	char scale[64];
+
+	snprintf(scale, sizeof(scale), "%s.scale", name);
+	return spec_f32(s, scale, row * ((columns + group - 1) / group) +
+	    col / group);
+}
+
 /* Make every checksum right again, as someone would who wants to deceive. */
 static inline void
 spec_seal(struct spec *s)
