@@ -61,10 +61,9 @@ check_hub(const char *text, size_t n, const char *file)
 	if (hub_take_commit(text, n, &m, NULL) == 0 &&
 	    strlen(m.revision) != 40)
 		abort();
-	if (hub_take_tree(&r, text, n, &m, NULL) == 0) {
+	if (hub_take_tree(&r, text, n, &m, NULL) == 0)
 		check_names(&m);
-		manifest_finish(&m);
-	}
+	manifest_finish(&m);
 }
 
 static void

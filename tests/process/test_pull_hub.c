@@ -179,6 +179,8 @@ static const struct {
 	{ commit, "[]", "it has: no model" },
 	{ commit, "[1,null,{\"path\":3}]", "it has: no model" },
 	{ commit, "[" ENTRY("config.json", "2", "") "]", "it has: no model" },
+	{ commit, "[" ENTRY("a.safetensors", "2", "") ","
+	    ENTRY("a.safetensors", "2", "") "]", "has a.safetensors twice" },
 };
 
 START_TEST(an_index_that_is_none_is_refused)

@@ -113,6 +113,19 @@ classify(const struct hub_request *r, const json_t *entry)
 	return WANT_NOT;
 }
 
+/* A file that is there twice would be written twice. */
+static int
+check_unique(const struct manifest *m, struct err *e)
+{
+	for (size_t i = 0; i < m->n_files; i++)
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(m->files[i].path, m->files[k].path) == 0)
+				return err_set(e, ERR_BAD_MESSAGE, "the hub's "
+				    "index has %.100s twice",
+				    m->files[i].path);
+	return 0;
+}
+
 static int
 take_file(const struct hub_request *r, const json_t *entry,
     const struct manifest *m, struct manifest_file *f, struct err *e)
@@ -194,7 +207,7 @@ hub_take_tree(const struct hub_request *r, const char *text, size_t n,
 			rc = take_file(r, entry, m, &m->files[k++], e);
 	}
 	json_decref(tree);
-	return rc;
+	return rc == 0 ? check_unique(m, e) : rc;
 }
 
 int

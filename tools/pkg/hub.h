@@ -30,7 +30,8 @@ int hub_parse(const char *text, char repository[STORE_NAME_MAX + 1],
  */
 int hub_list(const struct hub_request *r, struct manifest *m, struct err *e);
 
-/* The two answers, for hub_list and its tests. */
+/* The two answers, for hub_list and its tests.  *m is to be finished whatever
+ * they return. */
 int hub_take_commit(const char *text, size_t n, struct manifest *m,
     struct err *e);
 int hub_take_tree(const struct hub_request *r, const char *text, size_t n,
