@@ -1,6 +1,6 @@
 /*
  * Any bytes as the tokenizer of a .h1b.  What is accepted is saved as the same
- * bytes, and encodes without a fault.
+ * bytes, if it is of the version that is written, and encodes without a fault.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (tokenizer_load(data, n, &t, NULL) != 0)
 		return 0;
 	if (tokenizer_save(t, &again, NULL) != 0 || again.len != n ||
-	    memcmp(again.data, data, n) != 0)
+	    (data[0] == 2 && memcmp(again.data, data, n) != 0))
 		abort();
 	tokenizer_encode(t, text, sizeof(text) - 1, true, &ids, NULL);
 	for (size_t i = 0; i < ids.n; i++)
