@@ -13,6 +13,8 @@
  *
  * - one stray connect()+close() ends a listener for good: every listener pings
  *   itself from a fresh socket once a second and listens again when that fails;
+ * - a dialer whose listener dies in the middle of the handshake gives up for
+ *   good: a client that is alone while somebody listens dials anew;
  * - a second listener on the same path breaks the first: a lock file, taken
  *   before, keeps it away;
  * - a message has no size limit unless one is set: BUS_MESSAGE_MAX, both ways;

@@ -70,9 +70,9 @@ is_this_process(int fd)
 	    cred.pid == getpid();
 }
 
-/* A connection past the handshake, or -1. */
+/* A connection past the handshake, or -1.  ours: only with this process. */
 static int
-enter(const char *path, int own, int other, int timeout_ms)
+enter(const char *path, int own, int other, bool ours, int timeout_ms)
 {
 	const unsigned char hello[SP_HELLO] = { 0, 'S', 'P', 0, 0,
 	    (unsigned char)own, 0, 0 };
@@ -85,7 +85,7 @@ enter(const char *path, int own, int other, int timeout_ms)
 	if (fd == -1)
 		return -1;
 	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0 &&
-	    is_this_process(fd) && write_all(fd, hello, sizeof(hello)) &&
+	    (!ours || is_this_process(fd)) && write_all(fd, hello, sizeof(hello)) &&
 	    read_all(fd, got, sizeof(got), clock_ms() + timeout_ms) &&
 	    memcmp(got, hello, 4) == 0 && got[5] == other)
 		return fd;
@@ -101,7 +101,7 @@ bus_check_rep(const char *path, int timeout_ms)
 		1, 0, 0, 0, 0, 0, 0, 0, 14, 0x80, 0, 0, 1,
 		0, 0, FRAME_PING >> 8, FRAME_PING & 255, 0, 0, 0, 2, '{', '}',
 	};
-	int fd = enter(path, SP_REQ, SP_REP, timeout_ms);
+	int fd = enter(path, SP_REQ, SP_REP, true, timeout_ms);
 	unsigned char got[sizeof(ping)];
 	bool well;
 
@@ -118,7 +118,7 @@ bool
 bus_check_pub(const char *path, int timeout_ms, void (*nudge)(void *arg),
     void *arg)
 {
-	int fd = enter(path, SP_SUB, SP_PUB, timeout_ms);
+	int fd = enter(path, SP_SUB, SP_PUB, true, timeout_ms);
 	int64_t deadline = clock_ms() + timeout_ms;
 	unsigned char byte;
 	bool well;
@@ -133,4 +133,26 @@ bus_check_pub(const char *path, int timeout_ms, void (*nudge)(void *arg),
 	}
 	close(fd);
 	return well;
+}
+
+static bool
+knock(const char *path, int own, int other, int timeout_ms)
+{
+	int fd = enter(path, own, other, false, timeout_ms);
+
+	if (fd != -1)
+		close(fd);
+	return fd != -1;
+}
+
+bool
+bus_check_req(const char *path, int timeout_ms)
+{
+	return knock(path, SP_REQ, SP_REP, timeout_ms);
+}
+
+bool
+bus_check_sub(const char *path, int timeout_ms)
+{
+	return knock(path, SP_SUB, SP_PUB, timeout_ms);
 }

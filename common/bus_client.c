@@ -17,19 +17,16 @@
 
 enum {
 	SEND_TIMEOUT_MS = 1000,		/* to find somebody who listens */
-	RECONNECT_MIN_MS = 50,
-	RECONNECT_MAX_MS = 1000,
 	SUB_RECVBUF = 1024,		/* messages */
 };
 
 struct bus_client {
-	nng_socket socket;
+	struct bus_dialer to;
 	struct bus_client *next;	/* in the list of all */
-	char path[BUS_PATH_MAX + 1];
 };
 
 struct bus_subscriber {
-	nng_socket socket;
+	struct bus_dialer to;
 	int idle_ms;
 	bus_event_fn *fn;
 	void *arg;
@@ -37,25 +34,6 @@ struct bus_subscriber {
 
 /* All of them, for life: what is never closed shall be no leak. */
 static _Atomic(struct bus_client *) clients;
-
-/* In the background: it also succeeds while nobody listens there. */
-static int
-dial(nng_socket s, const char *path, struct err *e)
-{
-	char url[BUS_PATH_MAX + 8];
-	int r;
-
-	snprintf(url, sizeof(url), "ipc://%s", path);
-	if ((r = nng_socket_set_size(s, NNG_OPT_RECVMAXSZ,
-	    BUS_MESSAGE_MAX)) != 0 ||
-	    (r = nng_socket_set_ms(s, NNG_OPT_RECONNMINT,
-	    RECONNECT_MIN_MS)) != 0 ||
-	    (r = nng_socket_set_ms(s, NNG_OPT_RECONNMAXT,
-	    RECONNECT_MAX_MS)) != 0 ||
-	    (r = nng_dial(s, url, NULL, NNG_FLAG_NONBLOCK)) != 0)
-		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
-	return 0;
-}
 
 int
 bus_client_open(struct bus_client **out, const char *dir, const char *name,
@@ -69,15 +47,16 @@ bus_client_open(struct bus_client **out, const char *dir, const char *name,
 		return r;
 	if ((c = calloc(1, sizeof(*c))) == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for a socket");
-	memcpy(c->path, path, sizeof(path));
-	if ((r = nng_req0_open(&c->socket)) != 0) {
+	memcpy(c->to.path, path, sizeof(path));
+	c->to.check = bus_check_req;
+	if ((r = nng_req0_open(&c->to.socket)) != 0) {
 		free(c);
 		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
 	}
-	if ((r = nng_socket_set_ms(c->socket, NNG_OPT_REQ_RESENDTIME,
+	if ((r = nng_socket_set_ms(c->to.socket, NNG_OPT_REQ_RESENDTIME,
 	    NNG_DURATION_INFINITE)) != 0)
 		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
-	if ((r = dial(c->socket, path, e)) != 0)
+	if ((r = bus_dial(&c->to, e)) != 0)
 		return r;
 	c->next = atomic_load(&clients);
 	while (!atomic_compare_exchange_weak(&clients, &c->next, c))
@@ -104,7 +83,7 @@ send_request(struct bus_client *c, nng_ctx ctx, nng_aio *aio, nng_msg *m,
 	nng_aio_set_msg(aio, NULL);
 	if (r == NNG_ENOMEM)
 		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
-	return err_set(e, ERR_UNAVAILABLE, "nobody listens at %s", c->path);
+	return err_set(e, ERR_UNAVAILABLE, "nobody listens at %s", c->to.path);
 }
 
 /* The bytes of m into *reply, which owns what it needs of them. */
@@ -153,12 +132,12 @@ receive_reply(struct bus_client *c, nng_ctx ctx, nng_aio *aio,
 		return r;
 	case NNG_ETIMEDOUT:
 		return err_set(e, ERR_TIMEOUT, "no answer from %s in time",
-		    c->path);
+		    c->to.path);
 	case NNG_ENOMEM:
 		return err_set(e, ERR_NO_MEMORY, "no memory for a reply");
 	default:
 		return err_set(e, ERR_UNAVAILABLE, "the connection to %s broke",
-		    c->path);
+		    c->to.path);
 	}
 }
 
@@ -178,7 +157,7 @@ bus_call(struct bus_client *c, const struct frame *request,
 		nng_msg_free(m);
 		return err_set(e, ERR_NO_MEMORY, "no memory for a call");
 	}
-	if (nng_ctx_open(&ctx, c->socket) != 0) {
+	if (nng_ctx_open(&ctx, c->to.socket) != 0) {
 		nng_msg_free(m);
 		nng_aio_free(aio);
 		return err_set(e, ERR_NO_MEMORY, "no memory for a call");
@@ -221,7 +200,7 @@ subscribe(void *arg)
 		left = heard + s->idle_ms - clock_ms();
 		nng_aio_set_timeout(aio, s->idle_ms <= 0 ?
 		    NNG_DURATION_INFINITE : left > 0 ? (nng_duration)left : 1);
-		nng_recv_aio(s->socket, aio);
+		nng_recv_aio(s->to.socket, aio);
 		nng_aio_wait(aio);
 		if ((r = nng_aio_result(aio)) == 0) {
 			m = nng_aio_get_msg(aio);
@@ -251,16 +230,18 @@ bus_subscribe(struct bus_subscriber **out, const char *dir, const char *name,
 		return r;
 	if ((s = calloc(1, sizeof(*s))) == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for a socket");
-	*s = (struct bus_subscriber){ .idle_ms = idle_ms, .fn = fn, .arg = arg };
-	if ((r = nng_sub0_open(&s->socket)) != 0) {
+	*s = (struct bus_subscriber){ .to.check = bus_check_sub,
+	    .idle_ms = idle_ms, .fn = fn, .arg = arg };
+	memcpy(s->to.path, path, sizeof(path));
+	if ((r = nng_sub0_open(&s->to.socket)) != 0) {
 		free(s);
 		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
 	}
-	if ((r = nng_socket_set(s->socket, NNG_OPT_SUB_SUBSCRIBE, "", 0)) != 0 ||
-	    (r = nng_socket_set_int(s->socket, NNG_OPT_RECVBUF,
+	if ((r = nng_socket_set(s->to.socket, NNG_OPT_SUB_SUBSCRIBE, "", 0)) != 0 ||
+	    (r = nng_socket_set_int(s->to.socket, NNG_OPT_RECVBUF,
 	    SUB_RECVBUF)) != 0)
 		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
-	if ((r = dial(s->socket, path, e)) != 0 ||
+	if ((r = bus_dial(&s->to, e)) != 0 ||
 	    (r = bus_thread(subscribe, s, e)) != 0)
 		return r;
 	*out = s;

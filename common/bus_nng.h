@@ -69,4 +69,26 @@ struct bus_listener {
 int bus_listen(struct bus_listener *l, const char *path, struct err *e);
 bool bus_listener_healthy(const struct bus_listener *l);
 
+/*
+ * A dialing socket that looks after its dialer on a thread of its own.
+ */
+struct bus_dialer {
+	nng_socket socket;
+	nng_dialer dialer;
+	char path[BUS_PATH_MAX + 1];
+	bool (*check)(const char *path, int timeout_ms);	/* who listens? */
+	atomic_int n_pipes;		/* connections now */
+	atomic_uint redials;
+};
+
+/*
+ * Dial d->path with d->socket (opened by the caller), in the background: it
+ * also succeeds while nobody listens there.
+ */
+int bus_dial(struct bus_dialer *d, struct err *e);
+
+/* Does somebody at path shake hands with a REQ, with a SUB? */
+bool bus_check_req(const char *path, int timeout_ms);
+bool bus_check_sub(const char *path, int timeout_ms);
+
 #endif

@@ -223,6 +223,58 @@ START_TEST(a_killed_server_ends_the_calls_it_had)
 }
 END_TEST
 
+/*
+ * A door that shuts in the face of whoever knocks, until nobody does any more:
+ * by then the dialer of NNG has given up, for good.  Then a real one opens.
+ */
+static void
+shut_the_door(const char *name)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct pollfd p = { .events = POLLIN };
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s.sock", dir, name);
+	p.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(p.fd, (const struct sockaddr *)&addr,
+	    sizeof(addr)), 0);
+	ck_assert_int_eq(listen(p.fd, 8), 0);
+	for (int i = 0; i < 200 && poll(&p, 1, 1500) == 1; i++)
+		close(accept(p.fd, NULL, NULL));
+	close(p.fd);
+	unlink(addr.sun_path);
+}
+
+START_TEST(who_was_turned_away_at_the_door_comes_again)
+{
+	struct bus_client *c = client("door");
+	struct frame reply = { 0 };
+	struct err e = { 0 };
+	int64_t end;
+
+	shut_the_door("door");
+	serve("door");
+	end = clock_ms() + WAIT_MS;
+	while (call(c, ECHO, 1, 1000, &reply, &e) != 0)
+		ck_assert_msg(clock_ms() < end, "%s", e.text);
+	frame_free(&reply);
+}
+END_TEST
+
+START_TEST(a_subscriber_turned_away_at_the_door_comes_again)
+{
+	static struct heard heard;
+	struct bus_publisher *p;
+	struct bus_subscriber *s;
+	struct err e;
+
+	ck_assert_int_eq(bus_subscribe(&s, dir, "gate", 0, on_event, &heard,
+	    &e), 0);
+	shut_the_door("gate");
+	ck_assert_int_eq(bus_publisher_open(&p, dir, "gate", &e), 0);
+	publish_until_heard(p, &heard);
+}
+END_TEST
+
 static void
 never_answer(void *arg, const struct frame *in, struct frame *out)
 {
@@ -297,6 +349,8 @@ main(void)
 	    N_STRANGERS);
 	tcase_add_test(t, a_socket_that_was_removed_comes_back);
 	tcase_add_test(t, who_announces_too_much_is_cut_off);
+	tcase_add_test(t, who_was_turned_away_at_the_door_comes_again);
+	tcase_add_test(t, a_subscriber_turned_away_at_the_door_comes_again);
 	tcase_add_loop_test(t, a_stranger_does_not_end_a_publisher, 0,
 	    N_STRANGERS);
 	tcase_add_test(t, a_second_process_does_not_get_the_lock);
