@@ -288,18 +288,32 @@ mentions(struct gguf_string s, const char *word)
 	return memmem(s.s, s.n, word, strlen(word)) != NULL;
 }
 
+/* Converters of BitNets write a linear scaling by 1. */
+static bool
+is_scaled(const struct reader *r)
+{
+	struct gguf_string s = { "", 0 };
+	struct err why = { 0 };
+	char key[KEY_CAP];
+	double factor = 1;
+
+	if (!gguf_get_string(r->g, full(r, "rope.scaling.type", key), &s, &why))
+		return true;	/* judged key by key */
+	(void)gguf_get_float(r->g, full(r, "rope.scaling.factor", key), &factor,
+	    &why);
+	return !equals(s, "none") && !(equals(s, "linear") && factor == 1);
+}
+
 static int
 check_keys(const struct reader *r)
 {
 	struct gguf_string s = { "", 0 };
-	struct err why = { 0 };
-	char prefix[KEY_CAP], key[KEY_CAP];
+	char prefix[KEY_CAP];
 	bool scaled;
 	int rc;
 
 	snprintf(prefix, sizeof(prefix), "%s.", r->arch);
-	scaled = !gguf_get_string(r->g, full(r, "rope.scaling.type", key), &s,
-	    &why) || !equals(s, "none");
+	scaled = is_scaled(r);
 	for (size_t i = 0; i < gguf_n_keys(r->g); i++) {
 		s = gguf_key_at(r->g, i);
 		if (mentions(s, "hadamard") || mentions(s, "rotation"))

@@ -51,7 +51,8 @@ read_template(struct gguf_model *m, struct err *e)
 static void
 add_ends(struct model_config *c, const struct tokenizer *t)
 {
-	static const char *const ends[] = { "<|eot_id|>", "<|im_end|>" };
+	static const char *const ends[] = { "<|eot_id|>", "<|im_end|>",
+	    "<|end_of_text|>", "<|endoftext|>" };
 
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
 		int32_t id = tokenizer_special(t, ends[i]);
@@ -66,21 +67,49 @@ read_tokenizer(struct gguf_model *m, struct err *e)
 {
 	struct model_config *c = &m->config.config;
 	struct tokenizer *t = NULL;
+	const char *what = gguf_what(m->g);
 	struct err why = { 0 };
 	int rc;
 
-	if ((rc = tokenizer_from_gguf(m->g, &t, &why)) != 0)
-		return err_set(e, rc, "%s", why.text);
-	if (tokenizer_n_vocab(t) > c->vocab)
-		rc = err_set(e, ERR_BAD_FILE, "%.80s: the tokenizer has %d "
-		    "tokens, but tensor 'token_embd.weight' has %d rows",
-		    gguf_what(m->g), tokenizer_n_vocab(t), c->vocab);
-	else
-		rc = tokenizer_save(t, &m->tokenizer, e);
+	if ((rc = tokenizer_from_gguf(m->g, &t, &why)) == 0) {
+		if (tokenizer_n_vocab(t) > c->vocab)
+			rc = err_set(&why, ERR_BAD_FILE, "the tokenizer has %d "
+			    "tokens, but tensor 'token_embd.weight' has %d "
+			    "rows", tokenizer_n_vocab(t), c->vocab);
+		else
+			rc = tokenizer_save(t, &m->tokenizer, &why);
+	}
 	if (rc == 0)
 		add_ends(c, t);
+	else if (strncmp(why.text, what, strlen(what)) == 0)
+		err_set(e, rc, "%s", why.text);
+	else
+		err_set(e, rc, "%.80s: %s", what, why.text);
 	tokenizer_destroy(t);
 	return rc;
+}
+
+/*
+ * A llama may have been trained with activations of 8 bits (Llama3-8B-1.58,
+ * Falcon3) or of 16 (TriLM), and no key says which.  What is kept as floats of
+ * three values was never meant for an engine with 8 bits.
+ */
+static bool
+is_act_float(const struct gguf_model *m)
+{
+	static const char *const names[] = { "general.name",
+	    "general.basename" };
+	const struct model_config *c = &m->config.config;
+	struct gguf_string s = { "", 0 };
+	struct err why = { 0 };
+
+	if (c->act_float || !m->config.permuted)
+		return c->act_float;
+	for (int i = 0; i < 2; i++)
+		if (gguf_get_string(m->g, names[i], &s, &why) &&
+		    memmem(s.s, s.n, "TriLM", 5) != NULL)
+			return true;
+	return gguf_tensors_at(&m->tensors, H1B_Q, 0)->type->use == GGUF_FLOATS;
 }
 
 /* Takes over g. */
@@ -102,6 +131,7 @@ read_model(struct gguf *g, struct gguf_model **out, struct err *e)
 		gguf_model_close(m);
 		return rc;
 	}
+	m->config.config.act_float = is_act_float(m);
 	*out = m;
 	return 0;
 }

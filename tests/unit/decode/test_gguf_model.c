@@ -160,6 +160,7 @@ START_TEST(floats_of_three_values_give_the_same_logits)
 	struct gm g = combination("llama", NULL, scales[_i / 3], 128);
 
 	g.floats = types[_i % 3];
+	g.m.config.act_float = true;
 	check(&g);
 }
 END_TEST
@@ -362,6 +363,25 @@ START_TEST(the_tokenizer_is_that_of_the_file)
 }
 END_TEST
 
+START_TEST(a_trilm_is_told_by_its_name)
+{
+	struct gm g = combination("llama", &gf_ternaries[2], SAME_TENSOR, 0);
+	struct h1b_source s = { 0 };
+	struct gguf_model *gm;
+	struct err e;
+	struct buf b;
+
+	g.c = (struct gm_change){ KEY_STRING, "general.name", 0,
+	    "TriLM_3.9B_Unpacked" };
+	b = gm_file(&g);
+	ck_assert_int_eq(gguf_model_parse(b.data, b.len, "x", &gm, &e), 0);
+	gguf_model_source(gm, &s);
+	ck_assert(s.config.act_float);
+	gguf_model_close(gm);
+	buf_free(&b);
+}
+END_TEST
+
 START_TEST(bitnet_gets_the_template_it_was_trained_with)
 {
 	struct gm g = combination("bitnet-b1.58", &gf_ternaries[0], SAME_TENSOR,
@@ -402,6 +422,7 @@ main(void)
 	tcase_add_test(t, a_block_of_zeros_may_have_any_factor);
 	tcase_add_test(t, a_negative_factor_turns_the_weights_around);
 	tcase_add_test(t, the_tokenizer_is_that_of_the_file);
+	tcase_add_test(t, a_trilm_is_told_by_its_name);
 	tcase_add_test(t, bitnet_gets_the_template_it_was_trained_with);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);

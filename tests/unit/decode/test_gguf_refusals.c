@@ -32,6 +32,8 @@ static const struct {
 	    "" },
 	{ "llama", I2_S, { KEY_STRING, "llama.rope.scaling.type", 0, "none" }, 0,
 	    "" },
+	{ "llama", I2_S, { KEY_STRING, "llama.rope.scaling.type", 0, "linear" },
+	    0, "" },
 	{ "llama", I2_S, { KEY_FLOAT, "llama.rope.scaling.factor", 1, "" }, 0,
 	    "" },
 	{ "llama", I2_S, { KEY_BOOL, "llama.attention.causal", 1, "" }, 0, "" },
@@ -306,6 +308,30 @@ START_TEST(a_weight_that_is_not_ternary_is_refused_by_its_place)
 }
 END_TEST
 
+START_TEST(more_tokens_than_rows_are_refused_and_fewer_are_not)
+{
+	struct gm g = model_of("llama", I2_S);
+	struct gguf_model *m;
+	struct err e = { 0 };
+	struct buf b;
+
+	g.m.config.vocab = SAME_VOCAB - 1;
+	b = gm_file(&g);
+	ck_assert_int_eq(gguf_model_parse(b.data, b.len, "x", &m, &e),
+	    ERR_BAD_FILE);
+	ck_assert_str_eq(e.text, "x: the tokenizer has 272 tokens, but tensor "
+	    "'token_embd.weight' has 271 rows");
+	buf_free(&b);
+	g = model_of("llama", I2_S);
+	g.m.config.vocab = SAME_VOCAB + 48;
+	b = gm_file(&g);
+	ck_assert_msg(gguf_model_parse(b.data, b.len, "x", &m, &e) == 0, "%s",
+	    e.text);
+	gguf_model_close(m);
+	buf_free(&b);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -320,6 +346,7 @@ main(void)
 	tcase_add_loop_test(t,
 	    a_weight_that_is_not_ternary_is_refused_by_its_place, 0,
 	    (int)(sizeof(pokes) / sizeof(pokes[0])));
+	tcase_add_test(t, more_tokens_than_rows_are_refused_and_fewer_are_not);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
