@@ -60,9 +60,10 @@ quantise(const float *x, int n, int8_t *q)
 
 /* Row o of w as -1, 0, +1, and zeros up to a whole block: layout T2. */
 static void
-unpack(const struct ternary *w, int o, int8_t *out)
+unpack(const struct ternary *w, int o, int8_t *restrict out)
 {
-	const uint8_t *codes = w->codes + (size_t)o * (size_t)w->stride;
+	const uint8_t *restrict codes = w->codes +
+	    (size_t)o * (size_t)w->stride;
 
 	for (int at = 0; at < w->stride; at += 64, codes += 64)
 		for (int i = 0; i < 4; i++, out += 64)
@@ -70,15 +71,34 @@ unpack(const struct ternary *w, int o, int8_t *out)
 				out[j] = (int8_t)((codes[j] >> 2 * i & 3) - 1);
 }
 
-/* Of n weights and the same of an input row. */
+/* Of n weights and the same of an input row; by 64 for the compiler's sake. */
 static double
 dot(const int8_t *w, const int8_t *q, int n)
 {
 	int32_t sum = 0;
+	int i = 0;
 
-	for (int i = 0; i < n; i++)
+	for (; i + 64 <= n; i += 64)
+		for (int j = 0; j < 64; j++)
+			sum += w[i + j] * q[i + j];
+	for (; i < n; i++)
 		sum += w[i] * q[i];
 	return sum;
+}
+
+/* Four sums, since one would wait for itself each time. */
+static double
+dot_dense(const float *a, const float *b, int n)
+{
+	double sum[4] = { 0 };
+	int i = 0;
+
+	for (; i + 4 <= n; i += 4)
+		for (int j = 0; j < 4; j++)
+			sum[j] += (double)a[i + j] * (double)b[i + j];
+	for (; i < n; i++)
+		sum[0] += (double)a[i] * (double)b[i];
+	return sum[0] + sum[1] + (sum[2] + sum[3]);
 }
 
 static double
@@ -308,13 +328,9 @@ ref_forward(struct backend *b, const struct backend_row *rows, int n_rows,
 	for (int o = 0; o < f->vocab; o++) {
 		dense_row(&s->m->head, o, s->w_row);
 		for (int r = 0; r < n; r++) {
-			const float *x = s->x + (size_t)r * hidden;
-			double sum = 0;
-
-			for (int j = 0; j < f->hidden; j++)
-				sum += (double)s->w_row[j] * (double)x[j];
 			logits[(size_t)r * (size_t)f->vocab + (size_t)o] =
-			    (float)sum;
+			    (float)dot_dense(s->w_row,
+			    s->x + (size_t)r * hidden, f->hidden);
 		}
 	}
 	return 0;

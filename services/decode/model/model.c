@@ -135,8 +135,9 @@ scale_i8(const int8_t *q, const struct dense *d, int32_t o, float *out)
 	size_t group = d->group > 0 ? (size_t)d->group : n;
 	const float *scales = d->scales + (size_t)o * ((n + group - 1) / group);
 
-	for (size_t i = 0; i < n; i++)
-		out[i] = scales[i / group] * (float)q[i];
+	for (size_t at = 0; at < n; at += group, scales++)
+		for (size_t i = at; i < at + group && i < n; i++)
+			out[i] = *scales * (float)q[i];
 }
 
 void
