@@ -13,27 +13,20 @@
 _Static_assert(TERNARIZE_CELLS_MAX * TERNARIZE_CELL == MODEL_FFN_MAX &&
     MODEL_FFN_MAX >= MODEL_HIDDEN_MAX, "cells for the longest row");
 
-static void
-add_group(struct ternarize *t, int32_t group)
-{
-	if (group < t->n_in && t->n < TERNARIZE_GROUPS_MAX)
-		t->groups[t->n++] = group;
-}
-
 void
 ternarize_init(struct ternarize *t, int32_t n_in)
 {
-	static const int32_t last[] = { 4, 2, 1 };
-
 	assert(n_in >= 1 && n_in <= MODEL_FFN_MAX);
 	*t = (struct ternarize){ .n_in = n_in, .n = 1, .groups = { n_in } };
-	/* Three places are kept for those that always go. */
-	for (int32_t k = 2; t->n < TERNARIZE_GROUPS_MAX - 3 &&
-	    n_in / k > 4 * TERNARIZE_CELL; k++)
-		if (n_in % k == 0 && n_in / k % TERNARIZE_CELL == 0)
-			add_group(t, n_in / k);
-	for (int i = 0; i < 3; i++)
-		add_group(t, last[i] * TERNARIZE_CELL);
+	for (int32_t g = n_in - 1; g >= TERNARIZE_CELL; g--) {
+		/* Three places are kept for those that always go. */
+		bool equal = n_in % g == 0 && g % TERNARIZE_CELL == 0 &&
+		    t->n < TERNARIZE_GROUPS_MAX - 3;
+
+		if (equal || g == 4 * TERNARIZE_CELL ||
+		    g == 2 * TERNARIZE_CELL || g == TERNARIZE_CELL)
+			t->groups[t->n++] = g;
+	}
 }
 
 /* The magnitude of w [n] that is not 0, or 0; *n_others of another one. */
