@@ -219,6 +219,27 @@ START_TEST(a_blob_keeps_everything)
 }
 END_TEST
 
+START_TEST(a_blob_of_version_1_is_read_and_means_a_bos)
+{
+	struct tokenizer *t = NULL;
+	struct buf blob = { 0 };
+	struct err e = { 0 };
+
+	make_blob(&blob);
+	blob.data[0] = 1;
+	ck_assert_msg(tokenizer_load(blob.data, blob.len, &t, &e) == 0, "%s",
+	    e.text);
+	ck_assert(tokenizer_add_bos(t));
+	check_ids(t, "abb<x>", true, "257 300");
+	tokenizer_destroy(t);
+	blob.data[4] = 3 + 16;	/* what only version 2 has */
+	ck_assert_int_eq(tokenizer_load(blob.data, blob.len, &t, &e),
+	    ERR_UNSUPPORTED);
+	ck_assert_str_eq(e.text, "tokenizer: unknown flags 19, 0");
+	buf_free(&blob);
+}
+END_TEST
+
 /* Where the parts of make_blob's blob are. */
 enum {
 	N_VOCAB = 302,
@@ -345,6 +366,7 @@ main(void)
 	tcase_add_loop_test(t, a_pattern_that_may_mean_another_thing_is_refused,
 	    0, COUNT(refused_pattern));
 	tcase_add_test(t, a_blob_keeps_everything);
+	tcase_add_test(t, a_blob_of_version_1_is_read_and_means_a_bos);
 	tcase_add_loop_test(t, a_wrong_blob_is_refused, 0,
 	    COUNT(refused_blob));
 	tcase_add_test(t, a_cut_blob_is_refused_and_a_damaged_one_harmless);
