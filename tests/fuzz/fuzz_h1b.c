@@ -3,6 +3,7 @@
  * are made right first, as someone would who wants to deceive; and what is
  * accepted is read to its last weight.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,10 +32,22 @@ seal(uint8_t *bytes, size_t n)
 static void
 read_matrix(const struct ternary *w)
 {
+	int32_t n_groups = (w->n_in + w->group - 1) / w->group;
+
 	for (int32_t o = 0; o < w->n_out; o++)
 		for (int32_t i = 0; i < w->n_in; i++)
-			if (ternary_weight(w, o, i) > 1 || w->scales[o] < 0)
+			if (ternary_weight(w, o, i) > 1 ||
+			    w->scales[(size_t)o * (size_t)n_groups +
+			    (size_t)(i / w->group)] < 0)
 				abort();
+}
+
+static void
+read_vector(const float *v, int32_t n)
+{
+	for (int32_t i = 0; v != NULL && i < n; i++)
+		if (!isfinite(v[i]))
+			abort();
 }
 
 static void
@@ -52,6 +65,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	/* The first byte says whether to seal. */
 	uint8_t *bytes = aligned_alloc(64, (n + 64) / 64 * 64);
+	volatile uint8_t sum = 0;
 	struct model m;
 
 	if (bytes == NULL || n == 0) {
@@ -66,6 +80,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		for (int32_t k = 0; k < m.config.n_layers; k++) {
 			const struct model_layer *l = &m.layers[k];
 
+			read_vector(l->attn_norm, m.config.hidden);
+			read_vector(l->q_norm, m.config.head_dim);
+			read_vector(l->k_norm, m.config.head_dim);
+			read_vector(l->ffn_sub_norm, m.config.ffn);
 			read_matrix(&l->q);
 			read_matrix(&l->k);
 			read_matrix(&l->v);
@@ -76,6 +94,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		}
 		read_dense(&m.embed);
 		read_dense(&m.head);
+		for (size_t i = 0; i < m.n_probe; i++)
+			sum = (uint8_t)(sum + ((const uint8_t *)m.probe)[i]);
 		model_close(&m);
 	}
 	free(bytes);

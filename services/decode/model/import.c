@@ -199,6 +199,18 @@ open_h1b(struct import *im, const char *path, struct h1b_source *s,
 	    "no memory for a text");
 }
 
+/* A checkpoint is many files, and its reader speaks of their contents. */
+static void
+name_file(const char *path, int rc, struct err *e)
+{
+	struct err said;
+
+	if (e == NULL || strstr(e->text, path) != NULL)
+		return;
+	said = *e;
+	err_set(e, rc, "%.100s: %s", path, said.text);
+}
+
 int
 import_open(const char *path, struct import **im, struct h1b_source *s,
     struct err *e)
@@ -219,6 +231,7 @@ import_open(const char *path, struct import **im, struct h1b_source *s,
 	}
 	if (rc != 0) {
 		import_close(o);
+		name_file(path, rc, e);
 		return rc;
 	}
 	from.name = o->name;
