@@ -17,6 +17,7 @@ struct gguf_model {
 	struct gguf_tensors tensors;
 	struct buf tokenizer;		/* as tokenizer_save made it */
 	struct gguf_string chat_template;
+	bool replaced;			/* it is not the file's */
 };
 
 /*
@@ -38,9 +39,14 @@ read_template(struct gguf_model *m, struct err *e)
 	    &m->chat_template, &why);
 	if (why.code != 0)
 		return err_set(e, why.code, "%s", why.text);
-	if (m->config.bitnet)
-		m->chat_template = (struct gguf_string){ bitnet_template,
+	if (m->config.bitnet) {
+		const struct gguf_string ours = { bitnet_template,
 			sizeof(bitnet_template) - 1 };
+
+		m->replaced = m->chat_template.n > 0 && (m->chat_template.n !=
+		    ours.n || memcmp(m->chat_template.s, ours.s, ours.n) != 0);
+		m->chat_template = ours;
+	}
 	return 0;
 }
 
@@ -252,6 +258,6 @@ gguf_model_source(struct gguf_model *m, struct h1b_source *s)
 const char *
 gguf_model_note(const struct gguf_model *m)
 {
-	return m->config.bitnet ? "the chat template of the file was replaced "
+	return m->replaced ? "the chat template of the file was replaced "
 	    "by that of microsoft/bitnet-b1.58-2B-4T" : "";
 }
