@@ -157,8 +157,8 @@ static void
 forward(int pos, double *logits)
 {
 	const struct model_layer *l = &m.layers[0];
-	double h[HIDDEN], x[HIDDEN], q[HEADS * DIM], a[HEADS * DIM];
-	double gate[FFN], up[FFN], y[HIDDEN];
+	static double h[HIDDEN], x[HIDDEN], q[HEADS * DIM], a[HEADS * DIM];
+	static double gate[FFN], up[FFN], y[HIDDEN];
 
 	residual(pos, h, x);
 	multiply(&l->q, x, q);
