@@ -40,10 +40,16 @@ pkg_head(const char *head, enum dense_type *type, int32_t *group, struct err *e)
 static int
 make_probe(void *arg, const struct model *m, struct buf *out, struct err *e)
 {
+	bool terminal = isatty(STDERR_FILENO) == 1;
+	int rc;
+
 	progress_end();
-	if (isatty(STDERR_FILENO) == 1)
-		fputs("computing the probe ...\r", stderr);
-	return selfcheck_make(arg, m, out, e);
+	if (terminal)
+		fputs("computing the probe ...", stderr);
+	rc = selfcheck_make(arg, m, out, e);
+	if (terminal)
+		fputs("\r\033[K", stderr);
+	return rc;
 }
 
 static int
