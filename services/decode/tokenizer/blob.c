@@ -52,11 +52,11 @@
  * With SentencePiece (flag 4) steps 2 to 5 are others.  (2) U+2581 becomes a
  * blank; with prefix a blank is put before each piece, with prefix first only
  * before the one where the text begins; with prefix late all this comes after
- * step 3, and no blank is put before another.  (3) Cut at those with 8.  (4) With split blanks every
- * blank begins a word, otherwise all is one word.  (5) Merges as above, but
- * beginning with the tokens of its characters, or, for one that has none, with
- * the tokens (16) of its bytes, or the unknown one; with fuse_unk there is one
- * of these for characters side by side.
+ * step 3, and no blank is put before another.  (3) Cut at those with 8.  (4)
+ * With split blanks every blank begins a word, otherwise all is one word.  (5)
+ * Merges as above, but beginning with the tokens of its characters, or, for one
+ * that has none, with the tokens (16) of its bytes, or the unknown one; with
+ * fuse_unk there is one of these for characters side by side.
  *
  * To decode: join the bytes of the tokens.  They are the bytes themselves, not
  * GPT-2's printable stand-ins.

@@ -240,6 +240,36 @@ START_TEST(a_blob_of_version_1_is_read_and_means_a_bos)
 }
 END_TEST
 
+#define FLAGGED(id, text, flags) "{\"id\": " #id ", \"content\": \"" text \
+	"\", \"special\": false, " flags "}"
+
+START_TEST(added_tokens_take_in_what_their_flags_say)
+{
+	/* As AddedVocabulary.find_matches of Hugging Face does. */
+	struct tokenizer *t = small_tokenizer(&(struct small){
+	    .normalizer = "{\"type\": \"NFC\"}",
+	    .added = FLAGGED(300, "<l>", "\"lstrip\": true") ","
+	    FLAGGED(301, "<r>", "\"rstrip\": true") ","
+	    FLAGGED(302, "word", "\"single_word\": true") ","
+	    FLAGGED(303, "e\xcc\x81!", "\"normalized\": true") });
+
+	check_ids(t, "a \t\xe3\x80\x80<l> b", false, "97 300 32 98");
+	check_ids(t, "a <r> \n b", false, "97 32 301 98");
+	check_ids(t, "<r>  <l>", false, "301 300");
+	check_ids(t, "word", false, "302");
+	check_ids(t, "(word).", false, "40 302 41 46");
+	check_ids(t, "words", false, "119 111 114 100 115");
+	check_ids(t, "_word", false, "95 119 111 114 100");
+	check_ids(t, "\xc3\xa9" "word", false, "195 169 119 111 114 100");
+	check_ids(t, "word\xe2\x80\x8d", false,
+	    "119 111 114 100 226 128 141");
+	/* It is normalized itself, so either spelling is found. */
+	check_ids(t, "\xc3\xa9!", false, "303");
+	check_ids(t, "e\xcc\x81!", false, "303");
+	tokenizer_destroy(t);
+}
+END_TEST
+
 /* Where the parts of make_blob's blob are. */
 enum {
 	N_VOCAB = 302,
@@ -366,6 +396,7 @@ main(void)
 	tcase_add_loop_test(t, a_pattern_that_may_mean_another_thing_is_refused,
 	    0, COUNT(refused_pattern));
 	tcase_add_test(t, a_blob_keeps_everything);
+	tcase_add_test(t, added_tokens_take_in_what_their_flags_say);
 	tcase_add_test(t, a_blob_of_version_1_is_read_and_means_a_bos);
 	tcase_add_loop_test(t, a_wrong_blob_is_refused, 0,
 	    COUNT(refused_blob));
