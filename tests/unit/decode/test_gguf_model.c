@@ -1,5 +1,6 @@
 #include <check.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "gguf_model.h"
@@ -224,7 +225,7 @@ put_file(const char *path, const struct buf *b)
 START_TEST(a_gguf_computes_what_its_conversion_computes)
 {
 	struct gm g = combination("qwen3", &gf_ternaries[4], SAME_GROUP, 128);
-	char dir[] = "/tmp/gguf-XXXXXX", path[64], converted[64];
+	char dir[48], path[64], converted[64];
 	struct h1b_source s = { 0 };
 	struct model direct, second;
 	struct import *im;
@@ -235,7 +236,8 @@ START_TEST(a_gguf_computes_what_its_conversion_computes)
 	g.dense = 14;
 	g.m.dense_max = 31;
 	b = gm_file(&g);
-	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(dir, sizeof(dir), "/tmp/test_gguf_model-%d", (int)getpid());
+	ck_assert_int_eq(mkdir(dir, 0700), 0);
 	snprintf(path, sizeof(path), "%s/m.gguf", dir);
 	snprintf(converted, sizeof(converted), "%s/m.h1b", dir);
 	put_file(path, &b);
