@@ -220,16 +220,18 @@ END_TEST
 
 START_TEST(nesting_has_an_end)
 {
-	struct buf text = { 0 };
+	struct buf text = { 0 }, form = { 0 };
 	struct err e;
 
 	for (int i = 0; i < 1000; i++)
 		buf_adds(&text, "{% if x %}");
 	for (int i = 0; i < 1000; i++)
 		buf_adds(&text, "{% endif %}");
-	ck_assert_int_eq(template_canonical(text.data, text.len, &(struct buf){
-	    0 }, &e), ERR_UNSUPPORTED);
+	ck_assert_int_eq(template_canonical(text.data, text.len, &form, &e),
+	    ERR_UNSUPPORTED);
+	ck_assert_uint_eq(form.len, 0);
 	buf_free(&text);
+	buf_free(&form);
 }
 END_TEST
 
