@@ -141,8 +141,10 @@ watching_forward(struct backend *b, const struct backend_row *rows, int n_rows,
 	for (int i = 0; i < n_rows; i++) {
 		if (rows[i].pos == 0)
 			starts[n_starts++] = rows[i].token;
-		if (rows[i].want_logits)
+		if (rows[i].want_logits) {
+			memset(logits, 0, 128 * sizeof(*logits));
 			logits += 128;
+		}
 	}
 	return 0;
 }
