@@ -39,16 +39,17 @@ expect 2 "'make' is no command" make
 expect 2 "'--wrong' is no option" info --wrong "$demo"
 expect 2 "'--force' takes no value" convert a b --force=1
 expect 2 "'--head' needs a value" convert a b --head
-expect 2 "--head is 'q4', not i8, bf16 or f32" convert a b --head q4
+expect 2 "--head is 'q4', not i8, bf16, f16, f32 or keep" convert a b --head q4
 expect 2 "1 file name is missing" convert a
 expect 2 "is one argument too many" verify a b
-expect 2 "no such file" convert "$scratch/none" "$scratch/x.h1b"
-expect 2 "neither a directory" convert README.md "$scratch/x.h1b"
+expect 2 "No such file" convert "$scratch/none" "$scratch/x.h1b"
+expect 2 "no .h1b, GGUF or safetensors file" convert README.md "$scratch/x.h1b"
 expect 2 "config.json: No such file" convert "$scratch" "$scratch/x.h1b"
 
 expect 0 "good, " verify "$demo"
 expect 2 "No such file" verify "$scratch/none.h1b"
-expect 1 "not a regular file" verify "$scratch"
+expect 2 "config.json: No such file" verify "$scratch"
+expect 1 "not a regular file" verify /dev/null
 expect 0 '"n_params": 35682816' info --json "$demo"
 expect 0 "layers.9.down.scale" info --sections "$demo"
 same "the hash on the model card" \
@@ -63,17 +64,29 @@ expect 1 "section 'layers.1.down': " verify "$scratch/flipped.h1b"
 expect 2 "section 'layers.1.down': " info "$scratch/flipped.h1b"
 
 # Packed again; the ternary weights stay, so only the embedding's size changes.
-expect 0 "" convert "$demo" "$scratch/bf16.h1b" --head=bf16
+expect 0 "" convert "$demo" "$scratch/bf16.h1b" --head=bf16 --no-probe
 expect 0 "good, 16764928 bytes" verify "$scratch/bf16.h1b"
 expect 2 "exists already" convert "$demo" "$scratch/bf16.h1b"
 expect 0 "" convert "$demo" "$scratch/bf16.h1b" --head f32 --force
 expect 0 '"head": "f32"' info --json "$scratch/bf16.h1b"
+expect 0 "probe passed" verify "$scratch/bf16.h1b"
+expect 0 "" convert "$demo" "$scratch/same.h1b" --no-probe
+cmp "$demo" "$scratch/same.h1b" || bad=$((bad + 1))
+
+fingerprint() {
+	"$pkg" info "$1" | sed -n 's/^fingerprint *//p'
+}
+same "a probe is not part of the fingerprint" \
+    "$("$pkg" convert "$demo" "$scratch/probe.h1b" && fingerprint "$scratch/probe.h1b")" \
+    "$(fingerprint "$demo")"
 expect 2 "exists already" synth --arch tiny "$scratch/bf16.h1b"
 
 expect 2 "--arch is missing" synth "$scratch/tiny.h1b"
 expect 2 "no sizes are known of 'x'" synth --arch x "$scratch/tiny.h1b"
 expect 2 "--seed is '-1'" synth --arch tiny --seed -1 "$scratch/tiny.h1b"
 expect 0 "" synth --arch tiny --seed 7 "$scratch/tiny.h1b"
+expect 0 "" synth --arch trilm-1.1b --layers 1 --head keep "$scratch/trilm.h1b"
+expect 0 "o 896, down 2560" info "$scratch/trilm.h1b"
 expect 0 "" synth --arch tiny --seed 7 "$scratch/again.h1b"
 expect 0 "good" verify "$scratch/tiny.h1b"
 cmp "$scratch/tiny.h1b" "$scratch/again.h1b" || bad=$((bad + 1))
@@ -103,9 +116,18 @@ expect 2 "--tokenizer is missing" tokenize
 expect 2 "No such file" tokenize --tokenizer "$scratch/none.json"
 
 if [ -d ../shared/models/halo-demo ]; then
-	expect 0 "" convert ../shared/models/halo-demo "$scratch/new.h1b" \
-	    --source "trained for this project; see models/README.md"
-	cmp "$scratch/new.h1b" "$demo" || bad=$((bad + 1))
+	# Every weight, by its checksum; texts and the tokenizer's form may differ.
+	weights() {
+		"$pkg" info --sections "$1" | awk '/^(embed|norm|layers)/ {
+		    print $1, $2, $3, $4, $6, $7 }'
+	}
+	expect 0 "" convert ../shared/models/halo-demo "$scratch/new.h1b"
+	same "the weights of the checkpoint" "$(weights "$scratch/new.h1b")" \
+	    "$(weights "$demo")"
+	expect 0 "probe passed" verify "$scratch/new.h1b"
+	expect 0 "" convert ../shared/models/halo-demo "$scratch/keep.h1b" --head keep
+	same "a checkpoint, and its conversion" "$(fingerprint "$scratch/keep.h1b")" \
+	    "$(fingerprint ../shared/models/halo-demo)"
 else
 	echo "skipped: converting the checkpoint, ../shared/models/halo-demo is absent"
 fi

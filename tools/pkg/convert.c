@@ -104,5 +104,9 @@ pkg_convert(int argc, char *argv[])
 		return pkg_fail(&e);
 	j.in = files[0];
 	j.out = files[1];
+	/* A wrong word is said before anything long begins. */
+	if (pkg_head(j.head, &(enum dense_type){ DENSE_BF16 }, &(int32_t){ 0 },
+	    &e) != 0)
+		return pkg_fail(&e);
 	return convert(&j, &e) != 0 ? pkg_fail(&e) : PKG_OK;
 }
