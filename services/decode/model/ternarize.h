@@ -58,7 +58,9 @@ void ternarize_split(const float *w, int32_t n_in, int32_t group,
  * mean = max(mean of |W| over the matrix, 1e-5) and s = 1 / mean, in float,
  * T = clamp(round_half_even(W s), -1, 1), W about T mean.  The sum behind the
  * mean is a double here and a float, in an order that depends on the machine,
- * in PyTorch, so the last bit of the mean may differ.
+ * in PyTorch, so the last bit of the mean may differ.  PyTorch then rounds T mean
+ * to the type of the master (bf16: 8 bits, as a packed weight_scale has them);
+ * here the factor stays a float.
  *
  * ternarize_sum: of |w| [n], NaN or infinite if a value is.
  * ternarize_mean: of n values with that sum.

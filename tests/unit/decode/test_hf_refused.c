@@ -4,6 +4,7 @@
 #include "hf_dir.h"
 #include "model/hf.h"
 #include "model/hf_config.h"
+#include "model/model.h"
 
 #define LLAMA "\"architectures\":[\"LlamaForCausalLM\"],"
 #define QWEN3 "\"architectures\":[\"Qwen3ForCausalLM\"],"
@@ -316,6 +317,55 @@ START_TEST(tensors_that_do_not_fit_the_config_are_refused)
 }
 END_TEST
 
+/* Overwrite the first value of layer 0's q, which comes after the embedding. */
+static void
+damage_q(const void *bytes, size_t n)
+{
+	long at = 8 + ((long)SAME_VOCAB + 1) * 256 * 2;
+	char path[160];
+	uint64_t header;
+	FILE *fp;
+
+	snprintf(path, sizeof(path), "%s/model.safetensors", dir.path);
+	ck_assert_ptr_nonnull(fp = fopen(path, "r+b"));
+	ck_assert_uint_eq(fread(&header, 8, 1, fp), 1);
+	ck_assert_int_eq(fseek(fp, at + (long)header, SEEK_SET), 0);
+	ck_assert_uint_eq(fwrite(bytes, n, 1, fp), 1);
+	ck_assert_int_eq(fclose(fp), 0);
+}
+
+static const struct {
+	enum hf_dir_kind kind;
+	const char *config, *bytes, *text;
+} values[] = {
+	{ HF_DIR_MASTER, "{" Q(",\"linear_class\":\"autobitlinear\","
+	    "\"quantization_mode\":\"online\"") "}", "\xc0\x7f",
+	    "layers.0.self_attn.q_proj.weight': a value is not finite" },
+	{ HF_DIR_MASTER, "{" Q(",\"linear_class\":\"autobitlinear\","
+	    "\"quantization_mode\":\"online\"") "}", "\x80\xff",
+	    "layers.0.self_attn.q_proj.weight': a value is not finite" },
+	{ HF_DIR_FLOATS, "{}", "\xc0\x7f",
+	    "layers.0.self_attn.q_proj.weight', row 0, column 0: " },
+	{ HF_DIR_FLOATS, "{}", "\x01\x3f",
+	    "q_proj.weight row 0 columns 0..63 holds 2 magnitudes" },
+	{ HF_DIR_DIVIDE, "{" Q("") "}", "\x55\xc5",
+	    "q_proj.weight': code 3 at row 192, column 1" },
+};
+
+START_TEST(a_value_that_is_no_weight_is_refused_where_it_is)
+{
+	struct model m;
+	struct err e;
+
+	dir.kind = values[_i].kind;
+	hf_dir_config(&dir, "LlamaForCausalLM", values[_i].config);
+	hf_dir_weights(&dir, 1);
+	damage_q(values[_i].bytes, 2);
+	ck_assert_int_ne(model_open(dir.path, false, &m, &e), 0);
+	ck_assert_msg(strstr(e.text, values[_i].text) != NULL, "%s", e.text);
+}
+END_TEST
+
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 int
@@ -336,6 +386,8 @@ main(void)
 	tcase_add_test(d, a_tensor_in_two_files_is_refused);
 	tcase_add_loop_test(d, tensors_that_do_not_fit_the_config_are_refused, 0,
 	    COUNT(kinds));
+	tcase_add_loop_test(d, a_value_that_is_no_weight_is_refused_where_it_is,
+	    0, COUNT(values));
 	suite_add_tcase(s, d);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
