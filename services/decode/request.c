@@ -287,7 +287,9 @@ on_detokenize(struct service *sv, const struct frame *f, struct frame *reply,
 		r = err_set(e, ERR_NO_MEMORY, "no memory for the text");
 	if (r == 0)
 		r = reply_with(reply, DECODE_TYPE_text, decode_text_fields(),
-		    &(struct decode_text){ text.len > 0 ? text.data : "" }, e);
+		    &(struct decode_text){ text.len == 0 ? "" : text.data +
+		    (tokenizer_adds_blank(sv->tokenizer) &&
+		    text.data[0] == ' ') }, e);
 	textstream_finish(&ts);
 	buf_free(&text);
 	ids_free(&ids);
