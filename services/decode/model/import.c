@@ -29,7 +29,7 @@ struct import {
 	char *origin;			/* of a .h1b; owned */
 };
 
-/* The first n bytes of a regular file; *size is all that it has. */
+/* Up to n bytes from the start of a regular file; none of a directory. */
 static int
 read_start(const char *path, void *bytes, size_t n, size_t *got,
     struct stat *st, struct err *e)
