@@ -178,7 +178,7 @@ END_TEST
 static size_t
 encode_slowly(const char *text, size_t n, int *id)
 {
-	struct {
+	static struct {
 		size_t at, n;
 	} part[400];
 	size_t k = 0, n_ids = 0;
@@ -233,7 +233,7 @@ START_TEST(any_text_has_the_ids_of_the_definition)
 	for (int round = 0; round < 400; round++) {
 		struct buf text = { 0 }, spelled = { 0 };
 		struct ids got = { 0 };
-		int want[1200];
+		static int want[1200];
 		struct err e;
 
 		buf_adds(&spelled, BLANK);
