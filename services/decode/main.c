@@ -310,6 +310,9 @@ say_ready(const struct service *sv, const struct backend_options *b)
 		notify_ready("not serving: the self-check failed");
 		return;
 	}
+	if (sv->backend.approximates)
+		log_info("this model was trained without 8-bit activations; "
+		    "this backend has 8 bits, so logits are close, not the same");
 	log_info("ready model=%s backend='%s' context=%d slots=%lld queue=%lld "
 	    "kv_mb=%zu scratch_mb=%zu weights_mb=%zu locked=%s template=%s "
 	    "port=%lld boot=%s", sv->model_id, sv->backend.name, (int)b->n_ctx,
