@@ -57,7 +57,7 @@ same "the hash on the model card" \
     "$(sed -n 's/^| sha256 | `\([0-9a-f]*\)` |$/\1/p' models/README.md)"
 
 head -c 5000000 "$demo" >"$scratch/short.h1b"
-expect 1 "5000000 bytes, expected 12603456" verify "$scratch/short.h1b"
+expect 1 "5000000 bytes, expected 12603976" verify "$scratch/short.h1b"
 cp "$demo" "$scratch/flipped.h1b"
 printf '\252' | dd of="$scratch/flipped.h1b" bs=1 seek=6000000 conv=notrunc 2>/dev/null
 expect 1 "section 'layers.1.down': " verify "$scratch/flipped.h1b"
@@ -70,8 +70,9 @@ expect 2 "exists already" convert "$demo" "$scratch/bf16.h1b"
 expect 0 "" convert "$demo" "$scratch/bf16.h1b" --head f32 --force
 expect 0 '"head": "f32"' info --json "$scratch/bf16.h1b"
 expect 0 "probe passed" verify "$scratch/bf16.h1b"
-expect 0 "" convert "$demo" "$scratch/same.h1b" --no-probe
-cmp "$demo" "$scratch/same.h1b" || bad=$((bad + 1))
+expect 0 "" convert "$demo" "$scratch/same.h1b" --no-probe --name n --source s
+expect 0 "" convert "$scratch/same.h1b" "$scratch/twice.h1b" --no-probe --name n --source s
+cmp "$scratch/same.h1b" "$scratch/twice.h1b" || bad=$((bad + 1))
 
 fingerprint() {
 	"$pkg" info "$1" | sed -n 's/^fingerprint *//p'
