@@ -1,6 +1,8 @@
 #!/bin/sh
 # Measure this machine and print a Markdown report.  usage: run.sh BUILD
-# What it starts it stops; takes about two minutes.  Figures are medians; the
+# What it starts it stops; takes about a minute, and with BENCH_BIG=1, which adds
+# a model of random weights in the shape of BitNet b1.58 2B4T (855 MB in $TMPDIR),
+# two more.  Nothing else should run meanwhile.  Figures are medians; the
 # rows of docs/benchmarks.md come from here.
 set -eu
 build=$1
@@ -22,15 +24,26 @@ echo "Commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -
 echo
 echo "### Decode and prefill, demo model"
 echo
-echo "| threads | depth | prefill tok/s | decode tok/s | MB read a token | GB/s |"
-echo "|---|---|---|---|---|---|"
-threads=1
-while [ $threads -le "$(nproc)" ]; do
-	"$build/bin/bitnet_decode" --model models/halo-demo.h1b --threads $threads \
-	    --bench 64 --bench 256 --bench 896 --json 2>/dev/null |
-		jq -r --arg t $threads '.results[] | "| \($t) | \(.depth) | \(.prefill_tok_s | round) | \(.decode_tok_s | round) | \(.bytes_per_token / 1e6 * 10 | round / 10) | \(.gb_per_s * 10 | round / 10) |"'
-	threads=$((threads * 2))
-done
+echo "| threads | depth | prefill tok/s | decode tok/s | MB read a token | GB/s | memory GB/s |"
+echo "|---|---|---|---|---|---|---|"
+# bench_rows MODEL DEPTH...: a row of the table for 1, 2, 4, … threads and each depth
+bench_rows() {
+	model=$1
+	shift
+	depths=
+	for d in "$@"; do depths="$depths --bench $d"; done
+	threads=1
+	while [ $threads -le "$(nproc)" ]; do
+		# shellcheck disable=SC2086
+		"$build/bin/bitnet_decode" --model "$model" --threads $threads $depths --json \
+		    2>/dev/null | jq -r --arg t $threads '.results[] |
+			"| \($t) | \(.depth) | \(.prefill_tok_s | round) | \(.decode_tok_s * 10 | round / 10) " +
+			"| \(.bytes_per_token / 1e6 * 10 | round / 10) | \(.gb_per_s * 10 | round / 10) " +
+			"| \(.bandwidth_gb_per_s * 10 | round / 10) |"'
+		threads=$((threads * 2))
+	done
+}
+bench_rows models/halo-demo.h1b 64 256 896
 
 echo
 echo "### The stack, demo model"
@@ -38,30 +51,34 @@ echo
 echo "| what | median |"
 echo "|---|---|"
 
-# From the start of the process to the first 200 of /readyz.
+# ready_ms MODEL: from the start of the process to the first 200 of /readyz.
 decode_port=$(free_port)
-for i in 1 2 3 4 5; do
-	t0=$(now_ms)
-	start_decode
-	until curl -fs -o /dev/null "http://127.0.0.1:$decode_port/readyz"; do sleep 0.005; done
-	echo $(($(now_ms) - t0))
-	kill "$decode_pid"
-	wait "$decode_pid" || true
-done 2>/dev/null >"$scratch/ready"
-echo "| worker ready after its start | $(median <"$scratch/ready") ms |"
+ready_ms() {
+	for i in 1 2 3 4 5; do
+		t0=$(now_ms)
+		"$build/bin/bitnet_decode" --model "$1" --port "$decode_port" \
+		    --runtime-dir "$run" >>"$scratch/decode.log" 2>&1 &
+		pid=$!
+		until curl -fs -o /dev/null "http://127.0.0.1:$decode_port/readyz"; do sleep 0.005; done
+		echo $(($(now_ms) - t0))
+		kill "$pid"
+		wait "$pid" || true
+	done 2>/dev/null | median
+}
+echo "| worker ready after its start | $(ready_ms models/halo-demo.h1b) ms |"
 
 stack_pids=
 stack_start "$build"
 body='{"model":"halo-demo","messages":[{"role":"user","content":"say hello"}],"stream":true,"temperature":0}'
 for i in 1 2 3 4 5 6 7 8 9; do
 	curl -sN -o /dev/null -w '%{time_starttransfer}\n' "$gateway/v1/chat/completions" -d "$body"
-done | awk '{ print $1 * 1000 }' >"$scratch/first"
+done | awk '{ printf "%.1f\n", $1 * 1000 }' >"$scratch/first"
 echo "| first byte of a streamed chat, new connection | $(median <"$scratch/first") ms |"
 
 for i in 1 2 3 4 5; do
 	curl -s "$gateway/v1/chat/completions" -d '{"model":"halo-demo","temperature":1,"seed":'$i',"max_tokens":400,
 	    "messages":[{"role":"user","content":"Tell me a short story about a cat."}]}' |
-		jq '.timings.predicted_per_second'
+		jq '.timings.predicted_per_second | round'
 done >"$scratch/rate"
 echo "| decode through the gateway, one stream | $(median <"$scratch/rate") tok/s |"
 
@@ -74,3 +91,23 @@ echo "| gateway: step event published to bytes written, 50th percentile | $(
 	END { for (i = 1; i <= n; i++) if (c[i] >= c[n] / 2) { print "at most " le[i] * 1000 " ms"; exit } }') |"
 rss() { awk '/^VmRSS/ { printf "%.1f MB", $2 / 1000 }' "/proc/$1/status"; }
 echo "| resident memory: worker, gateway, mcp | $(rss "$decode_pid"), $(rss "$gateway_pid"), $(rss "$mcp_pid") |"
+
+heldout=../shared/models/halo-demo/reference/heldout.txt
+if [ -e "$heldout" ]; then
+	echo
+	echo "### Perplexity, demo model, 64 windows of 512 tokens of its held-out text"
+	echo
+	"$build/bin/bitnet_decode" --model models/halo-demo.h1b --ppl "$heldout" --context 512 \
+	    --ppl-windows 64 --json 2>/dev/null | jq -r '"\(.ppl * 10000 | round / 10000) over \(.tokens) tokens (transformers in float32: 38.7563)"'
+fi
+
+[ -n "${BENCH_BIG:-}" ] || exit 0
+"$build/bin/1bit-halo-pkg" synth --arch bitnet-2b4t "$scratch/big.h1b" --seed 1 >/dev/null 2>&1
+echo
+echo "### Decode and prefill, shape of BitNet b1.58 2B4T, random weights, int8 head"
+echo
+echo "| threads | depth | prefill tok/s | decode tok/s | MB read a token | GB/s | memory GB/s |"
+echo "|---|---|---|---|---|---|---|"
+bench_rows "$scratch/big.h1b" 64 512 1024
+echo
+echo "Ready $(ready_ms "$scratch/big.h1b") ms after its start (file of $(($(stat -c %s "$scratch/big.h1b") / 1000000)) MB in the page cache)."
