@@ -2,6 +2,7 @@
 #define GATEWAY_GATEWAY_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "auth.h"
 #include "options.h"
@@ -16,7 +17,8 @@ struct gateway {
 	struct auth auth;
 	struct stats stats;
 	struct upstream *upstream;
-	struct web *_Atomic web;	/* NULL until web_start has returned */
+	struct web *web;	/* main's own: web_stop frees it under the others */
+	atomic_bool draining;	/* SIGTERM came */
 	char boot[17];
 	int64_t start_ms;	/* clock_ms() */
 	atomic_int n_answering;	/* bounded by options.max_streams */

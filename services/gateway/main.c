@@ -63,7 +63,6 @@ static void
 start(struct gateway *gw, const struct upstream_config *up)
 {
 	static struct web_config config;
-	struct web *web;
 	const struct gateway_options *o = &gw->options;
 	struct err e;
 
@@ -78,9 +77,8 @@ start(struct gateway *gw, const struct upstream_config *up)
 		.origins = o->origins[0] != '\0' ? o->origins : NULL,
 		.request_id_prefix = "req_", .on_done = gateway_on_done,
 	};
-	if (web_start(&web, &config, &e) != 0)
+	if (web_start(&gw->web, &config, &e) != 0)
 		fail(&e);
-	gw->web = web;
 }
 
 struct tick {
@@ -143,6 +141,7 @@ main(int argc, char *argv[])
 	notify_ready("waiting for the worker");
 	r = loop_run(&loop);
 	notify_stopping();
+	gw.draining = true;
 	log_info("draining active=%d", web_active(gw.web));
 	n_cut = web_stop(gw.web, (int)gw.options.drain_timeout_s * 1000);
 	log_info("stopped cut=%d", n_cut);

@@ -63,8 +63,7 @@ void
 route_readyz(struct web_request *rq, void *arg)
 {
 	struct gateway *gw = arg;
-	const struct web *web = gw->web;
-	bool draining = web != NULL && web_draining(web), ready;
+	bool draining = gw->draining, ready;
 	struct upstream_health h;
 	char value[16], unit[16] = "";
 	json_t *v;

@@ -8,7 +8,6 @@
 static json_t *
 health(struct gateway *gw)
 {
-	const struct web *web = gw->web;
 	struct upstream_health h;
 	struct unit_health_is is = {
 		.unit = "gateway", .boot = gw->boot, .ready = true,
@@ -17,7 +16,7 @@ health(struct gateway *gw)
 	};
 
 	upstream_health(gw->upstream, &h);
-	if (web == NULL || web_draining(web)) {
+	if (gw->draining) {
 		is.ready = false;
 		is.reason = "draining";
 	} else if (h.state != UPSTREAM_READY) {
