@@ -178,17 +178,24 @@ send_acks(struct upstream *u, json_t *ack)
 	json_decref(reply);
 }
 
+/* Takes the lock, but not to log: the reader of stderr may be slow. */
 static void
 note_state(struct upstream *u)
 {
 	static const char *const words[] = { "down", "loading", "ready" };
-	enum upstream_state state = upstream_state_now(u, clock_ms());
+	char boot[DECODE_BOOT_LEN + 1];
+	enum upstream_state state;
+	bool changed;
 
-	if (state == u->state)
-		return;
+	pthread_mutex_lock(&u->lock);
+	state = upstream_state_now(u, clock_ms());
+	if ((changed = state != u->state))
+		u->since_ms = clock_ms();
 	u->state = state;
-	u->since_ms = clock_ms();
-	log_info("upstream: worker %s boot=%s", words[state], u->boot);
+	memcpy(boot, u->boot, sizeof(boot));
+	pthread_mutex_unlock(&u->lock);
+	if (changed)
+		log_info("upstream: worker %s boot=%s", words[state], boot);
 }
 
 int
@@ -214,6 +221,7 @@ find_worker(struct upstream *u)
 {
 	char dir[128];
 	struct err e;
+	bool changed;
 
 	if (discover(u->config->url, dir, sizeof(dir), &e) == 0 &&
 	    upstream_open_sockets(u, dir, &e) == 0) {
@@ -222,10 +230,11 @@ find_worker(struct upstream *u)
 		return;
 	}
 	pthread_mutex_lock(&u->lock);
-	if (strcmp(u->why, e.text) != 0)
-		log_warn("upstream: %s, asking again", e.text);
+	changed = strcmp(u->why, e.text) != 0;
 	memcpy(u->why, e.text, sizeof(u->why));
 	pthread_mutex_unlock(&u->lock);
+	if (changed)
+		log_warn("upstream: %s, asking again", e.text);
 }
 
 void *
@@ -240,8 +249,8 @@ keeper_main(void *arg)
 		int64_t at_ms;
 		bool found;
 
-		pthread_mutex_lock(&u->lock);
 		note_state(u);
+		pthread_mutex_lock(&u->lock);
 		at_ms = clock_ms() + UPSTREAM_ACK_MS;
 		t.tv_sec = at_ms / 1000;
 		t.tv_nsec = at_ms % 1000 * 1000000;
