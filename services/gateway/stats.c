@@ -15,18 +15,22 @@ stats_count(struct stats *s, const char *method, const char *route, int status)
 {
 	struct stats_cell *c = s->cells;
 
+	const struct stats_cell *last = s->cells + STATS_CELLS - 1;
+
 	pthread_mutex_lock(&s->lock);
-	while (c < s->cells + STATS_CELLS && c->route != NULL &&
+	while (c < last && c->route != NULL &&
 	    (c->status != status || strcmp(c->route, route) != 0 ||
 	    strcmp(c->method, method) != 0))
 		c++;
-	/* Routes, methods and statuses are few: the table never fills up. */
-	if (c < s->cells + STATS_CELLS) {
-		c->method = method;
-		c->route = route;
-		c->status = status;
-		c->n++;
+	/* More than come from clients that mean well: in sum, not forgotten. */
+	if (c == last) {
+		method = route = "other";
+		status = 0;
 	}
+	c->method = method;
+	c->route = route;
+	c->status = status;
+	c->n++;
 	pthread_mutex_unlock(&s->lock);
 }
 

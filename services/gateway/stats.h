@@ -25,7 +25,10 @@ struct stats {
 
 void stats_init(struct stats *s);
 
-/* route: the table's path, or "other". */
+/*
+ * route: the table's path, or "other".  Both strings are static.  When all cells
+ * but one are taken, what is new is counted together, as other, other, 0.
+ */
 void stats_count(struct stats *s, const char *method, const char *route,
     int status);
 
