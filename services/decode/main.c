@@ -164,7 +164,8 @@ on_tick(void *arg)
 	}
 	if (notify_interval_ms() > 0 && now - alive_ms >=
 	    notify_interval_ms() && now_beats != beats &&
-	    bus_server_healthy(c->sv->requests)) {
+	    bus_server_healthy(c->sv->requests) &&
+	    bus_publisher_healthy(c->sv->events)) {
 		notify_alive();
 		alive_ms = now;
 		beats = now_beats;

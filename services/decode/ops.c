@@ -85,8 +85,9 @@ write_engine(struct metrics *m, const struct service *sv)
 	metrics_histogram(m, "onebit_decode_queue_duration_seconds",
 	    "from acceptance to a slot", "", engine_queue_times(sv->engine));
 	metrics_counter(m, "onebit_decode_relistens_total",
-	    "how often the request socket had to be opened again", "",
-	    bus_server_relistens(sv->requests));
+	    "how often a socket had to be opened again", "",
+	    bus_server_relistens(sv->requests) +
+	    bus_publisher_relistens(sv->events));
 	metrics_gauge(m, "onebit_decode_kv_bytes", "memory of the KV cache", "",
 	    (double)sv->backend.kv_bytes);
 	metrics_gauge(m, "onebit_decode_weights_locked",

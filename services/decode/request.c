@@ -350,7 +350,8 @@ on_stats(struct service *sv, const struct frame *f, struct frame *reply,
 #undef VALUE
 	if (atomic_load(&sv->loaded))
 		json_object_set_new(a.values, "relistens",
-		    json_integer(bus_server_relistens(sv->requests)));
+		    json_integer(bus_server_relistens(sv->requests) +
+		    bus_publisher_relistens(sv->events)));
 	r = reply_with(reply, UNIT_TYPE_stats_are, unit_stats_are_fields(), &a,
 	    e);
 	json_decref(a.values);
