@@ -87,6 +87,8 @@ add_token(struct job *j, int64_t id, struct textstream *ts)
 		textstream_push(ts, bytes, n, &j->text);
 		return 0;
 	}
+	if (n == 0)
+		return 0;
 	if (j->skip_blank && bytes[0] == ' ') {
 		bytes++;
 		n--;
@@ -147,6 +149,9 @@ tokenize_all(struct job *j)
 
 	while ((k = fread(chunk, 1, sizeof(chunk), stdin)) > 0)
 		buf_add(&j->text, chunk, k);
+	if (ferror(stdin))
+		return err_set(&j->e, ERR_SYSTEM, "standard input: %s",
+		    strerror(errno));
 	if (j->text.failed)
 		return err_set(&j->e, ERR_NO_MEMORY, "no memory for a text");
 	rc = tokenizer_encode(j->t, j->text.data != NULL ? j->text.data : "",
@@ -193,6 +198,11 @@ every_line(struct job *j, int (*one)(struct job *j, const char *line, size_t n))
 			    j->e.text);
 			status = PKG_BAD;
 		}
+	if (ferror(stdin)) {
+		err_set(&j->e, ERR_SYSTEM, "standard input: %s",
+		    strerror(errno));
+		status = pkg_fail(&j->e);
+	}
 	free(line);
 	return status;
 }
