@@ -101,8 +101,6 @@ bool web_query_get(const struct web_request *rq, const char *name, char *out,
     size_t n);
 const char *web_header(const struct web_request *rq, const char *name);	/* or NULL */
 const char *web_request_id(const struct web_request *rq);
-const char *web_bearer(const struct web_request *rq);	/* or NULL */
-const char *web_remote(const struct web_request *rq);	/* "127.0.0.1" */
 
 /*
  * The body, read whole within web.c's deadline; *data is borrowed and NUL-

@@ -63,18 +63,6 @@ web_request_id(const struct web_request *rq)
 	return rq->id;
 }
 
-const char *
-web_bearer(const struct web_request *rq)
-{
-	return rq->bearer;
-}
-
-const char *
-web_remote(const struct web_request *rq)
-{
-	return rq->info->remote_addr;
-}
-
 /*
  * When the next `want` bytes must be here: a fifth of the time may pass freely,
  * then 1 KiB/s is the least, the whole has its limit, and silence has one.
