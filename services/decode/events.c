@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base64.h"
 #include "events.h"
 
 enum { ROOM = DECODE_UNACKED_MAX + 1 };	/* and one for a finish alone */
@@ -86,27 +87,12 @@ events_ack(struct events *ev, int64_t seq)
 
 /* The bytes of a token may be a part of a character, hence base64. */
 static json_t *
-base64(const char *bytes, size_t n)
+bytes_json(const char *bytes, size_t n)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	    "abcdefghijklmnopqrstuvwxyz0123456789+/";
 	struct buf b = { 0 };
 	json_t *v;
 
-	for (size_t i = 0; i < n; i += 3) {
-		uint32_t w = (uint32_t)(uint8_t)bytes[i] << 16;
-		char c[4] = "====";
-
-		w |= i + 1 < n ? (uint32_t)(uint8_t)bytes[i + 1] << 8 : 0;
-		w |= i + 2 < n ? (uint32_t)(uint8_t)bytes[i + 2] : 0;
-		c[0] = digits[w >> 18];
-		c[1] = digits[w >> 12 & 63];
-		if (i + 1 < n)
-			c[2] = digits[w >> 6 & 63];
-		if (i + 2 < n)
-			c[3] = digits[w & 63];
-		buf_add(&b, c, sizeof(c));
-	}
+	base64_encode(bytes, n, &b);
 	v = b.failed ? NULL : json_stringn(b.len > 0 ? b.data : "", b.len);
 	buf_free(&b);
 	return v;
@@ -120,7 +106,7 @@ encode_logprob(const struct sampler_logprob *lp, const struct tokenizer *t)
 
 	return json_pack("{s:i, s:f, s:o}", "id", (int)lp->id,
 	    "logprob", (double)lp->logprob,
-	    "text_b64", base64(bytes, bytes != NULL ? n : 0));
+	    "text_b64", bytes_json(bytes, bytes != NULL ? n : 0));
 }
 
 /* [] or the one element that the piece i has. */

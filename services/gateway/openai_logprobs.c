@@ -4,49 +4,18 @@
  */
 #include <string.h>
 
+#include "base64.h"
 #include "openai.h"
 #include "utf8.h"
 
-enum { TOKEN_BYTES_MAX = 256 };
-
-static int
-sextet(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* Base64 to out [TOKEN_BYTES_MAX]; stops at '=', a foreign character, the end. */
-static size_t
-decode(const char *text, unsigned char *out)
-{
-	unsigned bits = 0, n_bits = 0;
-	size_t n = 0;
-
-	for (; *text != '\0' && sextet(*text) >= 0 &&
-	    n < TOKEN_BYTES_MAX; text++) {
-		bits = bits << 6 | (unsigned)sextet(*text);
-		if ((n_bits += 6) < 8)
-			continue;
-		n_bits -= 8;
-		out[n++] = (unsigned char)(bits >> n_bits);
-	}
-	return n;
-}
-
 /* Append bytes [n] as UTF-8; returns its length in characters. */
 static int64_t
-show(const unsigned char *bytes, size_t n, struct buf *out)
+show(const char *bytes, size_t n, struct buf *out)
 {
 	int64_t n_chars = 0;
 
 	for (size_t i = 0, len; i < n; i += len, n_chars++) {
-		len = utf8_char((const char *)bytes + i, n - i);
+		len = utf8_char(bytes + i, n - i);
 		if (len > 0 && bytes[i] != '\0') {
 			buf_add(out, bytes + i, len);
 		} else {
@@ -62,17 +31,23 @@ static int64_t
 token_text(const json_t *entry, struct buf *out, json_t **bytes)
 {
 	const char *b64 = json_string_value(json_object_get(entry, "text_b64"));
-	unsigned char raw[TOKEN_BYTES_MAX];
-	size_t n = decode(b64 != NULL ? b64 : "", raw);
+	struct buf raw = { 0 };
+	int64_t n_chars;
 
+	/* What is not base64 shows what came before the fault. */
+	if (b64 != NULL)
+		base64_decode(b64, strlen(b64), &raw);
 	buf_clear(out);
 	buf_adds(out, "");
 	if (bytes != NULL) {
 		*bytes = json_array();
-		for (size_t i = 0; i < n; i++)
-			json_array_append_new(*bytes, json_integer(raw[i]));
+		for (size_t i = 0; i < raw.len; i++)
+			json_array_append_new(*bytes,
+			    json_integer((unsigned char)raw.data[i]));
 	}
-	return show(raw, n, out);
+	n_chars = show(raw.data, raw.len, out);
+	buf_free(&raw);
+	return n_chars;
 }
 
 static const char *

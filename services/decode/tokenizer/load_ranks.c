@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base64.h"
 #include "tokenizer/parts.h"
 
 static const struct {
@@ -32,47 +33,6 @@ struct loader {
 	const char *what;
 	struct err *e;
 };
-
-static int
-value_of(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* Append what base64 text [n] means; false: nothing. */
-static bool
-decode(const char *text, size_t n, struct buf *out)
-{
-	size_t n_digits = n;
-
-	while (n_digits > 0 && n - n_digits < 2 && text[n_digits - 1] == '=')
-		n_digits--;
-	if (n == 0 || n % 4 != 0)
-		return false;
-	for (size_t i = 0; i < n_digits; i += 4) {
-		size_t k = n_digits - i < 4 ? n_digits - i : 4;
-		uint32_t v = 0;
-		char c[3];
-
-		for (size_t j = 0; j < 4; j++) {
-			int digit = j < k ? value_of(text[i + j]) : 0;
-
-			if (digit < 0)
-				return false;
-			v = v << 6 | (uint32_t)digit;
-		}
-		for (int j = 0; j < 3; j++)
-			c[j] = (char)(v >> (16 - 8 * j));
-		buf_add(out, c, k - 1);
-	}
-	return true;
-}
 
 /* "base64 rank" */
 static bool
@@ -179,7 +139,8 @@ read_tokens(struct loader *l, const struct preset *p, bool specials)
 			rc = builder_add(&l->b, "", 0, 0);
 		next++;
 		buf_clear(&tmp);
-		if (rc == 0 && !decode(line->text, line->n, &tmp))
+		if (rc == 0 && (line->n == 0 ||
+		    !base64_decode(line->text, line->n, &tmp)))
 			rc = err_set(l->e, ERR_BAD_FILE, "%.80s: the token of "
 			    "rank %d is not in base64", l->what,
 			    (int)line->rank);
