@@ -1,11 +1,11 @@
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
 #include "buf.h"
+#include "clock.h"
+#include "file.h"
 #include "ppl.h"
 
 struct sums {
@@ -84,35 +84,12 @@ ppl_measure(const struct ppl_options *o, const struct model *m,
 	return 0;
 }
 
-static int
-read_file(const char *path, struct buf *text, struct err *e)
-{
-	FILE *fp = fopen(path, "rb");
-	char piece[4096];
-	size_t n;
-	int failed;
-
-	if (fp == NULL)
-		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM,
-		    "%s: %s", path, strerror(errno));
-	errno = 0;
-	while ((n = fread(piece, 1, sizeof(piece), fp)) > 0)
-		buf_add(text, piece, n);
-	failed = ferror(fp) ? errno : 0;
-	fclose(fp);
-	if (failed != 0)
-		return err_set(e, ERR_SYSTEM, "%s: %s", path, strerror(failed));
-	if (text->failed)
-		return err_set(e, ERR_NO_MEMORY, "no memory for %s", path);
-	return 0;
-}
-
 int
 ppl_read(const char *path, const struct model *m, const struct tokenizer *t,
     struct ids *ids, int32_t *bos, struct err *e)
 {
 	struct buf text = { 0 };
-	int r = read_file(path, &text, e);
+	int r = file_read(path, SIZE_MAX, &text, e);
 
 	if (r == 0) {
 		*bos = m->config.bos >= 0 && tokenizer_add_bos(t) ?

@@ -5,16 +5,13 @@
  * Pairs and tensors are then sorted by name, which finds duplicates and makes
  * them quick to find; and tensors by place, which tells how long each can be.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "file.h"
 #include "model/gguf_priv.h"
 
 enum {
@@ -385,31 +382,18 @@ gguf_parse(const void *bytes, size_t n, const char *what, struct gguf **g,
 int
 gguf_open(const char *path, struct gguf **g, struct err *e)
 {
-	struct stat st;
 	void *map;
-	int fd, rc;
+	size_t n;
+	int rc;
 
-	/* Not to wait for the other end of a FIFO. */
-	if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) < 0)
-		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM,
-		    "%.180s: %s", path, strerror(errno));
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
-		close(fd);
-		return err_set(e, ERR_BAD_FILE,
-		    "%.180s: empty or not a regular file", path);
-	}
-	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	close(fd);
-	if (map == MAP_FAILED)
-		return err_set(e, ERR_SYSTEM, "%.180s: mmap: %s", path,
-		    strerror(errno));
-	rc = gguf_parse(map, (size_t)st.st_size, path, g, e);
-	if (rc != 0) {
-		munmap(map, (size_t)st.st_size);
+	if ((rc = file_map(path, &map, &n, e)) != 0)
+		return rc;
+	if ((rc = gguf_parse(map, n, path, g, e)) != 0) {
+		munmap(map, n);
 		return rc;
 	}
 	(*g)->map = map;
-	(*g)->map_size = (size_t)st.st_size;
+	(*g)->map_size = n;
 	return 0;
 }
 

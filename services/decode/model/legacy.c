@@ -1,12 +1,9 @@
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "file.h"
 #include "model/legacy.h"
 #include "model/legacy_priv.h"
 
@@ -187,30 +184,6 @@ legacy_parse(const void *bytes, size_t n, const char *what, struct legacy **l,
 	return 0;
 }
 
-static int
-map(const char *path, void **bytes, size_t *n, struct err *e)
-{
-	/* Not to wait for the other end of a FIFO. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct stat st;
-
-	if (fd < 0)
-		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM,
-		    "%.180s: %s", path, strerror(errno));
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
-		close(fd);
-		return err_set(e, ERR_BAD_FILE,
-		    "%.180s: empty or not a regular file", path);
-	}
-	*n = (size_t)st.st_size;
-	*bytes = mmap(NULL, *n, PROT_READ, MAP_PRIVATE, fd, 0);
-	close(fd);
-	if (*bytes == MAP_FAILED)
-		return err_set(e, ERR_SYSTEM, "%.180s: mmap: %s", path,
-		    strerror(errno));
-	return 0;
-}
-
 int
 legacy_open(const char *path, struct legacy **l, struct err *e)
 {
@@ -219,7 +192,7 @@ legacy_open(const char *path, struct legacy **l, struct err *e)
 	size_t n = 0;
 	int rc;
 
-	if ((rc = map(path, &bytes, &n, e)) != 0)
+	if ((rc = file_map(path, &bytes, &n, e)) != 0)
 		return rc;
 	if ((rc = legacy_parse(bytes, n, path, &o, e)) != 0) {
 		munmap(bytes, n);

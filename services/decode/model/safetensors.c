@@ -1,14 +1,11 @@
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "json.h"
+#include "file.h"
 #include "half.h"
+#include "json.h"
 #include "model/safetensors.h"
 
 static const struct {
@@ -263,30 +260,18 @@ safetensors_parse(const void *bytes, size_t n, const char *what,
 int
 safetensors_open(const char *path, struct safetensors *st, struct err *e)
 {
-	struct stat sb;
 	void *map;
-	int fd, rc;
+	size_t n;
+	int rc;
 
-	if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) < 0)
-		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM,
-		    "%.180s: %s", path, strerror(errno));
-	if (fstat(fd, &sb) != 0 || !S_ISREG(sb.st_mode) || sb.st_size == 0) {
-		close(fd);
-		return err_set(e, ERR_BAD_FILE,
-		    "%.180s: empty or not a regular file", path);
-	}
-	map = mmap(NULL, (size_t)sb.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	close(fd);
-	if (map == MAP_FAILED)
-		return err_set(e, ERR_SYSTEM, "%.180s: mmap: %s", path,
-		    strerror(errno));
-	rc = safetensors_parse(map, (size_t)sb.st_size, path, st, e);
-	if (rc != 0) {
-		munmap(map, (size_t)sb.st_size);
+	if ((rc = file_map(path, &map, &n, e)) != 0)
+		return rc;
+	if ((rc = safetensors_parse(map, n, path, st, e)) != 0) {
+		munmap(map, n);
 		return rc;
 	}
 	st->map = map;
-	st->map_size = (size_t)sb.st_size;
+	st->map_size = n;
 	return 0;
 }
 

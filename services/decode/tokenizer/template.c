@@ -4,10 +4,10 @@
  * Hugging Face does.  The texts themselves are in tests/data/templates, where
  * test_template_families.c compares both.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "file.h"
 #include "sha256.h"
 #include "tokenizer/template_canon.h"
 #include "tokenizer/template_parts.h"
@@ -110,33 +110,6 @@ template_recognise(const char *text, size_t n, bool *recognised)
 	    "plain");
 }
 
-static int
-read_file(const char *path, struct buf *text, struct err *e)
-{
-	FILE *fp = fopen(path, "rb");
-	char piece[4096];
-	size_t n;
-	int failed;
-
-	if (fp == NULL)
-		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM,
-		    "%s: %s", path, strerror(errno));
-	errno = 0;
-	while (text->len <= FILE_MAX &&
-	    (n = fread(piece, 1, sizeof(piece), fp)) > 0)
-		buf_add(text, piece, n);
-	failed = ferror(fp) ? errno : 0;
-	fclose(fp);
-	if (failed != 0)
-		return err_set(e, ERR_SYSTEM, "%s: %s", path, strerror(failed));
-	if (text->failed)
-		return err_set(e, ERR_NO_MEMORY, "no memory for %s", path);
-	if (text->len > FILE_MAX)
-		return err_set(e, ERR_RANGE, "%s is no chat template: it has more "
-		    "than %d bytes", path, (int)FILE_MAX);
-	return 0;
-}
-
 int
 template_choose(const char *name, const struct template **tp, struct err *e)
 {
@@ -150,7 +123,7 @@ template_choose(const char *name, const struct template **tp, struct err *e)
 		return err_set(e, ERR_RANGE, "'%.60s' is no chat template: one of "
 		    "%s, or a file", name, template_names());
 	if (found == NULL) {
-		if ((rc = read_file(name, &text, e)) == 0) {
+		if ((rc = file_read(name, FILE_MAX, &text, e)) == 0) {
 			found = template_recognise(text.data, text.len,
 			    &recognised);
 			if (!recognised)
