@@ -268,6 +268,29 @@ h1b_form_check(const struct model_config *c, const struct h1b_form *f,
 	return 0;
 }
 
+struct ternary *
+h1b_ternary(struct model_layer *l, enum h1b_part part)
+{
+	switch (part) {
+	case H1B_Q:
+		return &l->q;
+	case H1B_K:
+		return &l->k;
+	case H1B_V:
+		return &l->v;
+	case H1B_O:
+		return &l->o;
+	case H1B_GATE:
+		return &l->gate;
+	case H1B_UP:
+		return &l->up;
+	case H1B_DOWN:
+		return &l->down;
+	default:
+		return NULL;
+	}
+}
+
 uint64_t
 h1b_align(uint64_t offset)
 {

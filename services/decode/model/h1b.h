@@ -133,10 +133,13 @@ int h1b_group_of(enum h1b_part part);
 /* Columns of a part of a model of sizes c. */
 int32_t h1b_columns(const struct model_config *c, enum h1b_part part);
 
+/* The matrix of l that part is, or NULL: no matrix. */
+struct ternary *h1b_ternary(struct model_layer *l, enum h1b_part part);
+
 /* The next multiple of H1B_ALIGN. */
 uint64_t h1b_align(uint64_t offset);
 
-/* "bf16", "i8", "f32", "t2", "bytes", or "?". */
+/* "bf16", "i8", "f32", "t2", "bytes", "f16", or "?". */
 const char *h1b_type_name(uint32_t type);
 
 /* Bytes of a row of n_in weights in layout T2. */

@@ -272,29 +272,6 @@ check_meaning(const struct reader *r, uint32_t i)
 	return 0;
 }
 
-static struct ternary *
-ternary_of(struct model_layer *l, enum h1b_part part)
-{
-	switch (part) {
-	case H1B_Q:
-		return &l->q;
-	case H1B_K:
-		return &l->k;
-	case H1B_V:
-		return &l->v;
-	case H1B_O:
-		return &l->o;
-	case H1B_GATE:
-		return &l->gate;
-	case H1B_UP:
-		return &l->up;
-	case H1B_DOWN:
-		return &l->down;
-	default:
-		return NULL;
-	}
-}
-
 static void
 bind_dense(struct dense *d, const struct h1b_section *s, const void *p)
 {
@@ -313,7 +290,7 @@ bind_dense(struct dense *d, const struct h1b_section *s, const void *p)
 static void
 bind_layer(struct model_layer *l, const struct h1b_section *s, const void *p)
 {
-	struct ternary *w = ternary_of(l, s->part);
+	struct ternary *w = h1b_ternary(l, s->part);
 
 	if (s->part == H1B_ATTN_NORM)
 		l->attn_norm = p;

@@ -4,27 +4,6 @@
 
 #include "model/model_source.h"
 
-static const struct ternary *
-ternary_of(const struct model_layer *l, enum h1b_part part)
-{
-	switch (part) {
-	case H1B_Q:
-		return &l->q;
-	case H1B_K:
-		return &l->k;
-	case H1B_V:
-		return &l->v;
-	case H1B_O:
-		return &l->o;
-	case H1B_GATE:
-		return &l->gate;
-	case H1B_UP:
-		return &l->up;
-	default:
-		return &l->down;
-	}
-}
-
 static const float *
 vector_of(const struct model *m, enum h1b_part part, int32_t layer)
 {
@@ -84,7 +63,7 @@ get_group(void *arg, enum h1b_part part, int32_t layer)
 {
 	const struct model *m = arg;
 
-	return ternary_of(&m->layers[layer], part)->group;
+	return h1b_ternary(&m->layers[layer], part)->group;
 }
 
 static int
@@ -92,7 +71,7 @@ get_codes(void *arg, enum h1b_part part, int32_t layer, int32_t row,
     uint8_t *codes, float *scales, struct err *e)
 {
 	const struct model *m = arg;
-	const struct ternary *w = ternary_of(&m->layers[layer], part);
+	const struct ternary *w = h1b_ternary(&m->layers[layer], part);
 	const uint8_t *p = w->codes + (size_t)row * (size_t)w->stride;
 	size_t n_groups = (size_t)((w->n_in + w->group - 1) / w->group);
 
