@@ -167,15 +167,6 @@ take(struct run *u, struct err *e)
 	return 0;
 }
 
-int64_t
-ppl_walk_count(const struct ppl_walk *w, int64_t n)
-{
-	int32_t context = w->context == 0 ? PPL_CONTEXT : w->context;
-	int64_t step;
-
-	return check(w, context, n, NULL) != 0 ? 0 : count(w, n, context, &step);
-}
-
 int
 ppl_walk(const struct ppl_walk *w, const int32_t *ids, int64_t n,
     struct err *e)

@@ -49,9 +49,6 @@ struct ppl_walk {
 int ppl_protocol_parse(const char *text, enum ppl_protocol *protocol,
     int32_t *stride, struct err *e);
 
-/* How many windows ids [n] make; 0 if walk would refuse. */
-int64_t ppl_walk_count(const struct ppl_walk *w, int64_t n);
-
 /*
  * Walk ids [n].  ERR_RANGE if the context exceeds what the backends were opened
  * for, the stride exceeds the context, or the text is too short: 2 tokens, or a

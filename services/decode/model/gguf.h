@@ -74,9 +74,6 @@ bool gguf_get_string(const struct gguf *g, const char *key,
 bool gguf_get_array(const struct gguf *g, const char *key,
     struct gguf_array *out, struct err *e);
 
-/* Is there a key that begins with prefix?  Its name, or an empty string. */
-struct gguf_string gguf_find_prefix(const struct gguf *g, const char *prefix);
-
 /*
  * Element i of a; the caller has checked a->kind and i < a->n.  Strings are
  * found by walking, so ask in rising order: *at is the cursor, 0 at first.

@@ -74,18 +74,6 @@ find(const struct gguf *g, const char *key)
 	return &g->pairs[i];
 }
 
-struct gguf_string
-gguf_find_prefix(const struct gguf *g, const char *prefix)
-{
-	struct gguf_string s = { prefix, strlen(prefix) };
-	size_t i = lower_bound(g, s);
-
-	if (i < g->n_pairs && g->pairs[i].key.n >= s.n &&
-	    memcmp(g->pairs[i].key.s, prefix, s.n) == 0)
-		return g->pairs[i].key;
-	return (struct gguf_string){ "", 0 };
-}
-
 static bool
 wrong_kind(const struct gguf *g, const struct gguf_pair *p, const char *want,
     struct err *e)
