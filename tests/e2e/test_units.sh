@@ -32,6 +32,10 @@ server 13
 mcp 12
 LIMITS
 
+# Their run-time looks at /proc and ptraces itself, which the units forbid.
+case $build in
+*-san-*) echo "the units are valid; their hardening ends sanitized programs"; exit 77 ;;
+esac
 [ "$(id -u)" -eq 0 ] || { echo "the units are valid; running them needs root"; exit 77; }
 mkdir "$t/out"
 rc=0

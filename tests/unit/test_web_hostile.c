@@ -260,11 +260,12 @@ START_TEST(ten_thousand_damaged_requests_leave_it_well)
 	ck_assert_int_gt(answers, 9000);
 	client_asks(port, "GET /info HTTP/1.1\r\n" H "\r\n", &r);
 	ck_assert_int_eq(r.status, 200);
-	for (int i = 0; i < 1000 && (web_active(web) > 0 || count_fds() != fds);
+	/* At the start one of the test before may still have been open. */
+	for (int i = 0; i < 1000 && (web_active(web) > 0 || count_fds() > fds);
 	    i++)
 		usleep(10000);
 	ck_assert_int_eq(web_active(web), 0);
-	ck_assert_int_eq(count_fds(), fds);
+	ck_assert_int_le(count_fds(), fds);
 }
 END_TEST
 
