@@ -257,8 +257,10 @@ keeper_main(void *arg)
 		pthread_cond_timedwait(&u->keep, &u->lock, &t);
 		if ((found = u->client != NULL))
 			ack = collect_acks(u);
+		/* Also one that is not ready: it may say why. */
 		if (upstream_state_now(u, clock_ms()) != UPSTREAM_DOWN &&
-		    u->ready && strcmp(u->model_boot, u->boot) != 0)
+		    u->boot[0] != '\0' &&
+		    strcmp(u->model_boot, u->boot) != 0)
 			memcpy(ask_boot, u->boot, sizeof(ask_boot));
 		pthread_mutex_unlock(&u->lock);
 		if (!found)

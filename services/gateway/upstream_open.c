@@ -47,6 +47,16 @@ upstream_state_now(const struct upstream *u, int64_t now)
 	    UPSTREAM_LOADING;
 }
 
+/* The worker is up and takes no requests. */
+static const char *
+why_not_ready(const struct upstream *u)
+{
+	if (strcmp(u->model_boot, u->boot) == 0 &&
+	    strcmp(u->model.selfcheck, "failed") == 0)
+		return "the model failed its self-check";
+	return "the model is loading";
+}
+
 void
 upstream_health(struct upstream *u, struct upstream_health *h)
 {
@@ -65,7 +75,7 @@ upstream_health(struct upstream *u, struct upstream_health *h)
 	else if (h->state == UPSTREAM_DOWN)
 		strcpy(h->reason, "the decode worker does not answer");
 	else if (h->state == UPSTREAM_LOADING)
-		strcpy(h->reason, "the model is loading");
+		strcpy(h->reason, why_not_ready(u));
 	pthread_mutex_unlock(&u->lock);
 }
 

@@ -17,7 +17,7 @@ static struct {
 	pthread_mutex_t lock;
 	struct bus_publisher *publisher;
 	char boot[17];
-	bool ready, silent;
+	bool ready, silent, failed;
 	int64_t step;
 	json_t *pieces;		/* {id: [piece]} */
 	json_t *attempts;	/* {id: attempt} */
@@ -116,13 +116,19 @@ on_request(void *arg, const struct frame *request, struct frame *reply)
 		reply->obj = json_copy(request->obj);
 		break;
 	case DECODE_TYPE_model_info:
+		if (!fake.ready && !fake.failed) {
+			err_set(&e, ERR_LOADING, "the model is loading");
+			frame_set_error(reply, &e);
+			break;
+		}
 		reply->type = DECODE_TYPE_model_info_is;
 		reply->obj = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, "
-		    "s:i, s:i, s:i, s:i, s:i, s:s}", "id", "fake",
+		    "s:i, s:i, s:i, s:i, s:i, s:s, s:s}", "id", "fake",
 		    "architecture", "none", "format", "none", "backend",
 		    "none", "chat_template", "", "n_ctx", 100, "n_ctx_train",
 		    100, "n_vocab", 2000, "n_params", 1, "size_bytes", 1,
-		    "n_slots", 4, "created", 1, "fingerprint", "0123456789ab");
+		    "n_slots", 4, "created", 1, "fingerprint", "0123456789ab",
+		    "selfcheck", fake.failed ? "failed" : "passed");
 		break;
 	case DECODE_TYPE_detokenize:
 		reply->type = DECODE_TYPE_text;
@@ -198,6 +204,16 @@ fake_restart(const char *boot, bool ready)
 	fake.accepted = json_array();
 	strcpy(fake.boot, boot);
 	fake.ready = ready;
+	fake.failed = false;
+	pthread_mutex_unlock(&fake.lock);
+}
+
+void
+fake_fails_selfcheck(void)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.ready = false;
+	fake.failed = true;
 	pthread_mutex_unlock(&fake.lock);
 }
 

@@ -16,6 +16,9 @@ void fake_open(const char *dir);
 /* Another life: what it held is gone.  ready: does it take requests? */
 void fake_restart(const char *boot, bool ready);
 
+/* It is not ready because the model failed its self-check; till it restarts. */
+void fake_fails_selfcheck(void);
+
 /* While false nothing is published, neither steps nor status. */
 void fake_publishes(bool yes);
 

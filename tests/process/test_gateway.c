@@ -62,6 +62,33 @@ START_TEST(while_the_model_loads_the_bytes_are_llama_servers)
 }
 END_TEST
 
+START_TEST(a_model_that_failed_its_self_check_is_shown_and_not_served)
+{
+	struct http_client c;
+	char text[2048];
+
+	gateway_restart_worker(false);
+	fake_fails_selfcheck();
+	for (int i = 0; i < 500; i++) {
+		process_get(gateway_port, "/readyz", text, sizeof(text));
+		if (strstr(text, "failed") != NULL)
+			break;
+		usleep(20000);
+	}
+	ck_assert_ptr_nonnull(strstr(text, "{\"status\":\"not ready\","
+	    "\"reason\":\"the model failed its self-check\"}"));
+	ck_assert_int_eq(process_get(gateway_port, "/v1/models", text,
+	    sizeof(text)), 200);
+	ck_assert_ptr_nonnull(strstr(text, "\"selfcheck\":\"failed\""));
+	http_post(&c, gateway_port, gateway_chat, "", gateway_plain);
+	http_rest(&c);
+	ck_assert_int_eq(http_status(&c), 503);
+	http_close(&c);
+	gateway_restart_worker(true);
+	gateway_wait_status("/readyz", 200);
+}
+END_TEST
+
 START_TEST(a_stream_is_what_the_worker_said_and_is_acknowledged)
 {
 	struct http_client c;
@@ -298,6 +325,7 @@ main(void)
 	tcase_add_unchecked_fixture(t, gateway_start, NULL);
 	tcase_add_test(t, without_a_worker_it_lives_and_says_so);
 	tcase_add_test(t, while_the_model_loads_the_bytes_are_llama_servers);
+	tcase_add_test(t, a_model_that_failed_its_self_check_is_shown_and_not_served);
 	tcase_add_test(t, a_stream_is_what_the_worker_said_and_is_acknowledged);
 	tcase_add_test(t, a_whole_answer_counts_its_tokens);
 	tcase_add_loop_test(t, a_deadline_is_an_error_after_the_headers, 0, 2);
