@@ -368,6 +368,8 @@ conf_load(const struct conf_program *p, const struct field *fields,
 	end_source(&l);
 	if ((r = field_decode(fields, size, obj, out, e)) != 0) {
 		say_where(&l, e);
+	} else if (p->check != NULL && (r = p->check(out, e)) != 0) {
+		goto out;
 	} else if (dry) {
 		conf_print(fields, obj, stdout);
 		*action = CONF_EXIT;

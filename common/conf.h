@@ -18,14 +18,17 @@
  * A '-' in an option or a file is a '_' in the table.  A JSON member is an
  * option that may be given more than once; in the environment its values are
  * separated by commas.  Every program also has --config FILE, --help (-h),
- * --version, and -n, which checks everything, prints the values in force as
- * lines that --config would accept, and exits 0.
+ * --version, and -n, which checks all options, prints the values in force
+ * as lines that --config would accept, and exits 0.
  */
 struct conf_program {
 	const char *name;	/* "bitnet_decode" */
 	const char *summary;	/* one sentence for --help */
 	const char *env_prefix;	/* "HALO_DECODE_" */
 	const char *details;	/* the rest of --help: files, exit status, examples */
+	/* What the table cannot say, asked of the decoded struct before it is
+	 * used or printed; its failure is conf_load's.  NULL: nothing. */
+	int (*check)(const void *values, struct err *e);
 };
 
 enum conf_action { CONF_RUN, CONF_EXIT };

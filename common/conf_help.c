@@ -141,7 +141,7 @@ conf_help(const struct conf_program *p, const struct field *fields, FILE *fp)
 	    "              Read options from FILE: lines of a name and a value."
 	    " %s\n\n"
 	    "       -n\n"
-	    "              Check everything, print the values in force as such "
+	    "              Check all options, print the values in force as such "
 	    "lines, and\n              exit.\n\n"
 	    "       -h, --help\n"
 	    "              Print this page and exit.\n\n"

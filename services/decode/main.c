@@ -31,8 +31,14 @@ enum {
 				 * periods, a replay, an ack */
 };
 
+static int
+check_options(const void *values, struct err *e)
+{
+	return options_check(values, e);
+}
+
 static const struct conf_program program = {
-	.name = "bitnet_decode",
+	.name = "bitnet_decode", .check = check_options,
 	.summary = "Runs a ternary language model for 1bit-halo-server.",
 	.env_prefix = "HALO_DECODE_",
 	.details =
@@ -369,8 +375,6 @@ main(int argc, char *argv[])
 	log_init("decode", LOG_FORMAT_TEXT, 0);
 	conf_main(&program, decode_options_fields(), sizeof(sv.options), argc,
 	    argv, &sv.options);
-	if (options_check(&sv.options, &e) != 0)
-		die(&e);
 	log_init("decode", strcmp(sv.options.log_format, "json") == 0 ?
 	    LOG_FORMAT_JSON : LOG_FORMAT_TEXT, sv.options.verbose);
 	b = (struct backend_options){ .name = sv.options.backend,

@@ -19,8 +19,14 @@
  * some 35 KB, so the default of 256 in all stays below 20 MB. */
 enum { SPARE_THREADS = 128 };
 
+static int
+check_options(const void *values, struct err *e)
+{
+	return gateway_options_check(values, e);
+}
+
 static const struct conf_program program = {
-	.name = "1bit-halo-server",
+	.name = "1bit-halo-server", .check = check_options,
 	.summary = "The gateway: OpenAI-compatible HTTP for a local model.",
 	.env_prefix = "HALO_SERVER_",
 	.details =
@@ -46,8 +52,6 @@ configure(int argc, char *argv[], struct gateway *gw)
 	log_init("gateway", LOG_FORMAT_TEXT, 0);
 	conf_main(&program, gateway_options_fields(), sizeof(*o), argc, argv,
 	    o);
-	if (gateway_options_check(o, &e) != 0)
-		fail(&e);
 	log_init("gateway", strcmp(o->log_format, "json") == 0 ?
 	    LOG_FORMAT_JSON : LOG_FORMAT_TEXT, o->verbose);
 	if (o->api_key_file[0] != '\0' &&

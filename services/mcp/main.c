@@ -23,8 +23,20 @@ enum {
 	TICK_MS = 1000,		/* without a watchdog */
 };
 
+static int
+check_options(const void *values, struct err *e)
+{
+	const struct mcp_options *o = values;
+
+	if (strcmp(o->log_format, "text") != 0 &&
+	    strcmp(o->log_format, "json") != 0)
+		return err_set(e, ERR_RANGE,
+		    "log_format '%s' is neither text nor json", o->log_format);
+	return 0;
+}
+
 static const struct conf_program program = {
-	.name = "1bit-halo-mcp",
+	.name = "1bit-halo-mcp", .check = check_options,
 	.summary = "Serve the tools of the 1bit stack to MCP clients.",
 	.env_prefix = "HALO_MCP_",
 	.details =

@@ -22,7 +22,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	static const struct conf_program p = { "fuzz", "x", "FUZZ_CONF_", "" };
+	static const struct conf_program p = {
+		.name = "fuzz", .summary = "x", .env_prefix = "FUZZ_CONF_",
+		.details = "",
+	};
 	char arg0[] = "fuzz", arg1[] = "--config", path[32];
 	char *argv[] = { arg0, arg1, path, NULL };
 	struct fuzz_options o;

@@ -16,8 +16,19 @@
 FIELD_STRUCT(test_options, OPTIONS);
 FIELD_TABLE(test_options, OPTIONS)
 
-static const struct conf_program program = { "prog", "tests options", "T_CONF_",
-    "EXIT STATUS\n       0 fine\n" };
+/* Port 13 is in the range, and yet not wanted. */
+static int
+check(const void *values, struct err *e)
+{
+	const struct test_options *o = values;
+
+	return o->port != 13 ? 0 : err_set(e, ERR_RANGE, "not port 13");
+}
+
+static const struct conf_program program = {
+	.name = "prog", .summary = "tests options", .env_prefix = "T_CONF_",
+	.details = "EXIT STATUS\n       0 fine\n", .check = check,
+};
 
 /* Load words, NULL at the end; obj is the caller's. */
 static int
@@ -111,6 +122,24 @@ START_TEST(bad_arguments_are_refused)
 	ck_assert_str_eq(e.text, refused[_i].text);
 	ck_assert_int_eq(o.port, 42);
 	json_decref(obj);
+}
+END_TEST
+
+START_TEST(what_only_the_program_knows_is_asked_by_n_too)
+{
+	struct test_options o;
+	enum conf_action action;
+	json_t *obj = json_object(), *other = json_object();
+	struct err e = { 0 };
+
+	ck_assert_int_eq(load(WORDS("--port=13", "--model=x"), obj, &o,
+	    &action, &e), ERR_RANGE);
+	ck_assert_str_eq(e.text, "not port 13");
+	ck_assert_int_eq(load(WORDS("--port=13", "--model=x", "-n"), other, &o,
+	    &action, &e), ERR_RANGE);
+	ck_assert_int_eq(action, CONF_RUN);
+	json_decref(obj);
+	json_decref(other);
 }
 END_TEST
 
@@ -237,6 +266,7 @@ main(void)
 	    (int)(sizeof(refused) / sizeof(refused[0])));
 	tcase_add_loop_test(t, a_bad_file_is_refused_with_its_line, 0,
 	    (int)(sizeof(bad_files) / sizeof(bad_files[0])));
+	tcase_add_test(t, what_only_the_program_knows_is_asked_by_n_too);
 	tcase_add_test(t, a_bad_variable_is_named);
 	tcase_add_test(t, what_n_prints_can_be_read_again);
 	tcase_add_test(t, help_shows_every_option_and_version_the_version);
