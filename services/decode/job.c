@@ -162,7 +162,8 @@ take_prompt(struct job *j, const struct job_context *c,
 		return err_set_param(e, ERR_RANGE, "prompt",
 		    "the prompt has no tokens");
 	if (n_prompt >= (size_t)c->n_ctx) {
-		r = err_set_param(e, ERR_CONTEXT, "messages",
+		r = err_set_param(e, ERR_CONTEXT,
+		    json_array_size(g->messages) > 0 ? "messages" : "prompt",
 		    "the prompt has %zu tokens and the context %d, of which "
 		    "one is for the answer", n_prompt, (int)c->n_ctx);
 		if (e != NULL) {

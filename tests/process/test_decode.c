@@ -204,6 +204,7 @@ START_TEST(a_prompt_longer_than_the_context_says_both_sizes)
 		json_array_append_new(ids, json_integer(5));
 	ck_assert_int_eq(worker_generate(&w, 1, json_pack("{s:o}",
 	    "prompt_ids", ids), 0, &e), ERR_CONTEXT);
+	ck_assert_str_eq(e.param, "prompt");
 	ck_assert_int_eq(e.n_prompt_tokens, 1024);
 	ck_assert_int_eq(e.n_ctx, 1024);
 }
