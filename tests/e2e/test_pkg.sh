@@ -132,6 +132,14 @@ if [ -d ../shared/models/halo-demo ]; then
 else
 	echo "skipped: converting the checkpoint, ../shared/models/halo-demo is absent"
 fi
+timeout -s INT 0.3 "$pkg" synth --arch bonsai-1.7b --layers 8 "$scratch/cut.h1b" >"$scratch/out" 2>&1
+mkfifo "$scratch/pipe"
+expect 2 "not a regular file" convert "$demo" "$scratch/pipe" --force
+same "a pipe is not replaced" "$(test -p "$scratch/pipe" && echo there)" there
+if [ -c /dev/full ]; then
+	"$pkg" --help >/dev/full 2>"$scratch/out"
+	same "help to a full disk" $? 2
+fi
 same "what is left beside the files" "$(ls "$scratch" | grep -c 'h1b\..')" 0
 
 echo "pkg: $n checks, $bad failed"

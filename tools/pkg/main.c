@@ -20,8 +20,8 @@ static const struct {
 	    "a .h1b of an earlier engine or of this one.  docs/model-files.md says\n"
 	    "which models and layouts are read.\n"
 	    "\n"
-	    "OUT.h1b appears whole or not at all: it is written beside its place,\n"
-	    "synced and renamed.  One row of weights is in memory at a time.\n"
+	    "OUT.h1b appears whole or not at all: it gets its name when it is written\n"
+	    "and synced.  One row of weights is in memory at a time.\n"
 	    "\n"
 	    "  --head i8|bf16|f16|f32|keep\n"
 	    "                       how embedding and output matrix are held: int8 with\n"
@@ -223,6 +223,18 @@ pkg_options(int argc, char *argv[], const struct pkg_option *options,
 	return 0;
 }
 
+/* The end of what went to standard output, which may be full. */
+static int
+end(int status)
+{
+	struct err e;
+
+	if (fflush(stdout) == 0 || status != PKG_OK)
+		return status;
+	err_set(&e, ERR_SYSTEM, "standard output cannot be written");
+	return pkg_fail(&e);
+}
+
 static bool
 asks_help(const char *arg)
 {
@@ -240,27 +252,21 @@ main(int argc, char *argv[])
 	}
 	if (asks_help(argv[1]) || strcmp(argv[1], "help") == 0) {
 		help(stdout);
-		return PKG_OK;
+		return end(PKG_OK);
 	}
 	if (strcmp(argv[1], "--version") == 0) {
 		printf("1bit-halo-pkg %s\n", ONEBIT_VERSION);
-		return PKG_OK;
+		return end(PKG_OK);
 	}
 	for (size_t i = 0; i < N_COMMANDS; i++) {
-		int status;
-
 		if (strcmp(argv[1], commands[i].name) != 0)
 			continue;
 		if (argc > 2 && asks_help(argv[2])) {
 			printf("usage: 1bit-halo-pkg %s\n\n%s", commands[i].usage,
 			    commands[i].help);
-			return PKG_OK;
+			return end(PKG_OK);
 		}
-		status = commands[i].run(argc - 2, argv + 2);
-		if (fflush(stdout) == 0 || status != PKG_OK)
-			return status;
-		err_set(&e, ERR_SYSTEM, "standard output cannot be written");
-		return pkg_fail(&e);
+		return end(commands[i].run(argc - 2, argv + 2));
 	}
 	err_set(&e, ERR_RANGE, "'%.60s' is no command; see 1bit-halo-pkg --help",
 	    argv[1]);

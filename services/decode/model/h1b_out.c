@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,9 +13,11 @@
 #include "model/h1b_writer.h"
 
 /*
- * Where a .h1b goes: to a file beside its place that is synced and renamed, or
- * to memory.  A probe is made of the model as it can be read back, so it is
- * added when everything else is there and nobody has seen the file yet.
+ * Where a .h1b goes: to memory, or to a file that has no name until all of it is
+ * there and synced, so that nothing is left of one that was interrupted.  Where
+ * the file system has no such files, it has a name beside its place.  A probe is
+ * made of the model as it can be read back, so it is added when everything else
+ * is there and nobody has seen the file yet.
  */
 enum { PROBE_IN_MEMORY = 256 << 20 };	/* bytes of a model */
 
@@ -25,28 +28,86 @@ failed(const struct h1b_writer *w, const char *what)
 	    strerror(errno));
 }
 
-/* The temporary file beside path becomes path. */
-static int
-publish(struct h1b_writer *w, const char *temp, bool force)
-{
-	char *slash, *dir;
-	int fd;
+/* The file while it is written. */
+struct temp {
+	char *dir;		/* of its place */
+	char *name;		/* beside its place, which it has or gets */
+	char *at;		/* where it can be opened now */
+	bool nameless;
+};
 
-	if (renameat2(AT_FDCWD, temp, AT_FDCWD, w->path,
-	    force ? 0 : RENAME_NOREPLACE) != 0)
-		return errno == EEXIST ? err_set(w->e, ERR_EXISTS,
+static int
+temp_init(struct temp *t, const struct h1b_writer *w)
+{
+	const char *slash = strrchr(w->path, '/');
+	char random[17];
+
+	*t = (struct temp){ .dir = slash == NULL ? strdup(".") :
+	    strndup(w->path, slash == w->path ? 1 : (size_t)(slash - w->path)) };
+	random_hex(random, 8);
+	if (t->dir == NULL ||
+	    asprintf(&t->name, "%s.%s", w->path, random) < 0) {
+		free(t->dir);
+		return err_set(w->e, ERR_NO_MEMORY, "no memory for a name");
+	}
+	return 0;
+}
+
+static void
+temp_free(struct temp *t)
+{
+	free(t->dir);
+	free(t->name);
+	free(t->at);
+}
+
+/* -1 and errno if it cannot be made. */
+static int
+temp_open(struct temp *t)
+{
+	int fd = open(t->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+
+	t->nameless = fd >= 0 &&
+	    asprintf(&t->at, "/proc/self/fd/%d", fd) >= 0 &&
+	    access(t->at, R_OK) == 0;
+	if (t->nameless)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	free(t->at);
+	t->at = strdup(t->name);
+	return open(t->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+}
+
+/* The temporary file becomes path.  A name that is replaced needs another one
+ * first: there is no link that replaces. */
+static int
+publish(struct h1b_writer *w, struct temp *t, bool force)
+{
+	bool there = !t->nameless;
+	int fd, r = 0;
+
+	if (t->nameless) {
+		r = linkat(AT_FDCWD, t->at, AT_FDCWD,
+		    force ? t->name : w->path, AT_SYMLINK_FOLLOW);
+		there = r == 0 && force;
+	}
+	if (r == 0 && there)
+		r = renameat2(AT_FDCWD, t->name, AT_FDCWD, w->path,
+		    force ? 0 : RENAME_NOREPLACE);
+	if (r != 0) {
+		r = errno == EEXIST ? err_set(w->e, ERR_EXISTS,
 		    "%.200s exists already", w->path) : failed(w, "rename");
-	if ((dir = strdup(w->path)) == NULL)
-		return 0;
-	if ((slash = strrchr(dir, '/')) != NULL)
-		slash[slash == dir] = '\0';
+		if (there)
+			unlink(t->name);
+		return r;
+	}
 	/* Some file systems cannot sync a directory; then the name may be lost in
 	 * a crash, the contents never. */
-	if ((fd = open(slash != NULL ? dir : ".", O_RDONLY | O_CLOEXEC)) >= 0) {
+	if ((fd = open(t->dir, O_RDONLY | O_CLOEXEC)) >= 0) {
 		(void)fsync(fd);
 		close(fd);
 	}
-	free(dir);
 	return 0;
 }
 
@@ -122,38 +183,46 @@ write_temp(struct h1b_writer *w, const char *temp)
 		rc = add_probe(w, temp);
 	if (rc == 0 && (fflush(w->fp) != 0 || fsync(fileno(w->fp)) != 0))
 		rc = failed(w, "write");
-	if (fclose(w->fp) != 0 && rc == 0)
-		rc = failed(w, "close");
 	return rc;
+}
+
+/* A device or a pipe is not a place, and must not be replaced by a file. */
+static int
+check_place(const struct h1b_writer *w, bool force)
+{
+	struct stat st;
+
+	if (lstat(w->path, &st) != 0)
+		return 0;
+	if (!force)
+		return err_set(w->e, ERR_EXISTS, "%.200s exists already",
+		    w->path);
+	if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+		return err_set(w->e, ERR_EXISTS, "%.200s exists and is not a "
+		    "regular file", w->path);
+	return 0;
 }
 
 static int
 write_file(struct h1b_writer *w, bool force)
 {
-	char *temp, random[17];
+	struct temp t;
 	int fd, rc;
 
-	if (!force && access(w->path, F_OK) == 0)
-		return err_set(w->e, ERR_EXISTS, "%.200s exists already",
-		    w->path);
-	random_hex(random, 8);
-	if (asprintf(&temp, "%s.%s", w->path, random) < 0)
-		return err_set(w->e, ERR_NO_MEMORY, "no memory for a name");
-	fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	if (fd < 0 || (w->fp = fdopen(fd, "w")) == NULL) {
-		rc = failed(w, "open");
-		if (fd >= 0) {
-			close(fd);
-			unlink(temp);
-		}
-		free(temp);
+	if ((rc = check_place(w, force)) != 0 || (rc = temp_init(&t, w)) != 0)
 		return rc;
+	if ((fd = temp_open(&t)) < 0 || (w->fp = fdopen(fd, "w")) == NULL) {
+		rc = failed(w, "open");
+		if (fd >= 0)
+			close(fd);
+	} else {
+		if ((rc = write_temp(w, t.at)) == 0)
+			rc = publish(w, &t, force);
+		fclose(w->fp);
 	}
-	if ((rc = write_temp(w, temp)) == 0)
-		rc = publish(w, temp, force);
-	if (rc != 0)
-		unlink(temp);
-	free(temp);
+	if (rc != 0 && fd >= 0 && !t.nameless)
+		unlink(t.name);
+	temp_free(&t);
 	return rc;
 }
 
