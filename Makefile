@@ -24,6 +24,7 @@ PREFIX  ?= /usr/local
 UNITDIR ?= /etc/systemd/system
 B        = build$(if $(SAN),-san-$(SAN))
 Q        = $(if $(V),,@)
+JOBS    ?= $(shell nproc)
 ,       := ,
 
 WARN     = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
@@ -112,13 +113,13 @@ unit: all tests
 	$Qtests/run.sh $B "$(SOURCES)" $(TESTS)
 check:
 	$Qtools/deps.sh build test
-	$Q$(MAKE) --no-print-directory all tests
+	$Q$(MAKE) --no-print-directory -j$(JOBS) all tests
 	$Qtests/run.sh $B "$(SOURCES)" $(TESTS)
 deps:
 	$Qtools/deps.sh build
 demo:
 	$Qtools/deps.sh build demo
-	$Q$(MAKE) --no-print-directory all
+	$Q$(MAKE) --no-print-directory -j$(JOBS) all
 	$Qtools/demo.sh $B
 bench: all
 	$Qtools/bench/run.sh $B
