@@ -303,6 +303,8 @@ job_accept(struct job *j, const struct job_context *c, int32_t token,
 	job_push_text(&j->text, c->tokenizer, token, out);
 	if (j->finish != JOB_RUNS)
 		;	/* forced past its end: that end stands */
+	else if (out->failed || j->text.held.failed)
+		j->finish = JOB_FINISH_error;	/* no memory: not a gap */
 	else if ((!j->ignore_eos && is_eos(c->model, token)) || j->text.stopped)
 		j->finish = JOB_FINISH_stop;
 	else if (job_n_generated(j) >= j->limit)

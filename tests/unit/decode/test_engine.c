@@ -2,6 +2,7 @@
  * What becomes of a request: accepted once, queued, run, acknowledged, replayed,
  * cancelled, forgotten.  With a clock of the test's own.
  */
+#include "engine_state.h"
 #include "engine_world.h"
 
 static int
@@ -50,6 +51,19 @@ START_TEST(a_later_attempt_takes_the_place_of_an_earlier_one)
 	ck_assert_int_eq(world_stats().held, 1);
 	world_run();
 	ck_assert_int_eq(world_heard(1)->n_tokens, 3);
+}
+END_TEST
+
+START_TEST(a_text_that_memory_is_too_short_for_has_no_gap)
+{
+	world_open();
+	world_add(1, "abc", "'max_tokens':20");
+	world_step();
+	world_step();
+	world.en->jobs[0]->events.text.failed = true;
+	world_run();
+	ck_assert_str_eq(world_heard(1)->finish, "error");
+	ck_assert_int_lt(world_heard(1)->n_tokens, 20);
 }
 END_TEST
 
@@ -392,6 +406,7 @@ main(void)
 
 	tcase_add_test(t, a_request_that_is_sent_twice_runs_once);
 	tcase_add_test(t, a_later_attempt_takes_the_place_of_an_earlier_one);
+	tcase_add_test(t, a_text_that_memory_is_too_short_for_has_no_gap);
 	tcase_add_test(t, what_was_not_heard_is_replayed);
 	tcase_add_test(t,
 	    a_replay_that_cannot_be_is_an_error_and_not_a_shorter_text);
