@@ -140,7 +140,8 @@ json_t *web_error_json(const struct err *e);
  * Answer in pieces: chunked transfer encoding.  web_stream_write returns false
  * when the client is gone or has not taken it within 10 s; then only
  * web_stream_end is left to call.  web_stream_end(rq, false) leaves out the
- * last chunk, so that the client sees the answer as cut.
+ * last chunk, so that the client sees the answer as cut.  Headers that keep a
+ * proxy from collecting the pieces are there without asking.
  */
 void web_stream_begin(struct web_request *rq, int status,
     const char *content_type);

@@ -119,8 +119,6 @@ write_error(struct run *run, const struct err *e)
 static bool
 begin_stream(struct run *run)
 {
-	web_set_header(run->rq, "Cache-Control", "no-cache");
-	web_set_header(run->rq, "X-Accel-Buffering", "no");
 	web_stream_begin(run->rq, 200, "text/event-stream");
 	if (run->a.chat)
 		openai_event(&run->out, openai_chunk_first(&run->a));

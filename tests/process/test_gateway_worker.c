@@ -88,6 +88,8 @@ START_TEST(the_demo_model_says_hello)
 	ck_assert(http_has(&c, "\r\nContent-Type: text/event-stream"));
 	ck_assert(http_has(&c, "\r\nCache-Control: no-cache\r\n"));
 	ck_assert(http_has(&c, "\r\nX-Accel-Buffering: no\r\n"));
+	ck_assert_ptr_null(strstr(strstr(c.in.data, "Cache-Control:") + 1,
+	    "Cache-Control:"));	/* once */
 	ck_assert(http_has(&c, "\"usage\":{\"prompt_tokens\":11,"
 	    "\"completion_tokens\":10,\"total_tokens\":21,"));
 	ck_assert(http_has(&c, "data: [DONE]\n\n\r\n0\r\n\r\n"));
