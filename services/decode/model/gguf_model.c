@@ -9,6 +9,7 @@
 #include "model/gguf_config.h"
 #include "model/gguf_model.h"
 #include "model/gguf_tensors.h"
+#include "tokenizer/template.h"
 #include "tokenizer/tokenizer.h"
 
 struct gguf_model {
@@ -20,16 +21,6 @@ struct gguf_model {
 	bool replaced;			/* it is not the file's */
 };
 
-/*
- * The template of microsoft/bitnet-b1.58-2B-4T.  The one in its GGUF files
- * ("Human: …\n\nBITNETAssistant: ") is not what it was trained with.
- */
-static const char bitnet_template[] =
-    "{% for message in messages %}{% if loop.index0 == 0 %}{{ bos_token }}"
-    "{% endif %}{{ message['role'] | capitalize + ': ' + message['content'] | "
-    "trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}"
-    "{{ 'Assistant: ' }}{% endif %}";
-
 static int
 read_template(struct gguf_model *m, struct err *e)
 {
@@ -39,9 +30,11 @@ read_template(struct gguf_model *m, struct err *e)
 	    &m->chat_template, &why);
 	if (why.code != 0)
 		return err_set(e, why.code, "%s", why.text);
+	/* The one in its GGUF files ("Human: …\n\nBITNETAssistant: ") is not
+	 * what it was trained with. */
 	if (m->config.bitnet) {
-		const struct gguf_string ours = { bitnet_template,
-			sizeof(bitnet_template) - 1 };
+		const struct gguf_string ours = { template_2b4t,
+			strlen(template_2b4t) };
 
 		m->replaced = m->chat_template.n > 0 && (m->chat_template.n !=
 		    ours.n || memcmp(m->chat_template.s, ours.s, ours.n) != 0);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "model/legacy_priv.h"
+#include "tokenizer/template.h"
 #include "tokenizer/tokenizer.h"
 
 /*
@@ -13,13 +14,6 @@
  */
 enum { VOCAB_2B4T = 128256, BOS_2B4T = 128000, EOS_2B4T = 128001,
 	EOT_2B4T = 128009 };
-
-/* As in that model's tokenizer_config.json. */
-static const char bitnet[] =
-    "{% for message in messages %}{% if loop.index0 == 0 %}{{ bos_token }}"
-    "{% endif %}{{ message['role'] | capitalize + ': ' + message['content'] | "
-    "trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}"
-    "{{ 'Assistant: ' }}{% endif %}";
 
 /* Add id, unless it is there or there is no such token. */
 static void
@@ -112,7 +106,7 @@ legacy_texts_open(struct legacy *l, const char *path, struct err *e)
 	if (rc == 0) {
 		add_known(c, t);
 		if (tokenizer_special(t, "<|eot_id|>") >= 0)
-			l->chat_template = bitnet;
+			l->chat_template = template_2b4t;
 		rc = htok ? add_htok(c, name, e) : 0;
 	}
 	if (rc == 0)

@@ -34,6 +34,12 @@ static const struct {
 	{ "94a1d6911b7f7e9592e52d9ef3a6a499", "zephyr", 0 },
 };
 
+const char template_2b4t[] =
+    "{% for message in messages %}{% if loop.index0 == 0 %}{{ bos_token }}"
+    "{% endif %}{{ message['role'] | capitalize + ': ' + message['content'] | "
+    "trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}"
+    "{{ 'Assistant: ' }}{% endif %}";
+
 const struct template *
 template_find(const char *name)
 {

@@ -17,6 +17,12 @@ struct message {
 	const char *content;	/* UTF-8, NUL-terminated; borrowed */
 };
 
+/*
+ * The Jinja text of BitNet b1.58 2B4T (tokenizer_config.json of
+ * microsoft/bitnet-b1.58-2B-4T), for files of it that have none or another.
+ */
+extern const char template_2b4t[];
+
 /* The template with this name (one of template_names), or NULL. */
 const struct template *template_find(const char *name);
 
