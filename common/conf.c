@@ -4,6 +4,7 @@
  * a value comes from is kept beside it, for the sentence when it is refused.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -381,6 +382,17 @@ out:
 }
 
 void
+conf_standard_fds(void)
+{
+	static const int modes[] = { O_WRONLY, O_RDONLY, O_WRONLY };
+
+	/* The lowest free number is taken, and those below are not free. */
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", modes[fd]) != fd)
+			exit(1);
+}
+
+void
 conf_main(const struct conf_program *p, const struct field *fields,
     size_t size, int argc, char *argv[], void *out)
 {
@@ -390,6 +402,7 @@ conf_main(const struct conf_program *p, const struct field *fields,
 	enum conf_action action;
 	struct err e;
 
+	conf_standard_fds();
 	kept = json_object();
 	if (conf_load(p, fields, size, argc, argv, kept, out, &action,
 	    &e) != 0) {

@@ -44,9 +44,14 @@ int conf_load(const struct conf_program *p, const struct field *fields,
     enum conf_action *action, struct err *e);
 
 /* For main: conf_load, and exits with 0 after CONF_EXIT, with 2 and the
- * sentence on stderr after a failure.  obj is kept for the process's life. */
+ * sentence on stderr after a failure.  Also conf_standard_fds. */
 void conf_main(const struct conf_program *p, const struct field *fields,
     size_t size, int argc, char *argv[], void *out);
+
+/* For main, first of all: a standard descriptor that is closed becomes one on
+ * which the right direction fails (stdin, stdout) or vanishes (stderr).  Else
+ * the next file or socket would get its number, and what is logged. */
+void conf_standard_fds(void);
 
 /* The runtime directory: given if not "", else $RUNTIME_DIRECTORY, else
  * /run/1bit-halo.  Borrowed. */

@@ -1,7 +1,9 @@
 #include <check.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "conf.h"
@@ -143,6 +145,24 @@ START_TEST(what_only_the_program_knows_is_asked_by_n_too)
 }
 END_TEST
 
+START_TEST(a_closed_standard_descriptor_is_no_place_for_a_file)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		for (int fd = 0; fd < 3; fd++)
+			close(fd);
+		conf_standard_fds();
+		_exit(open("/dev/null", O_RDONLY) > 2 &&
+		    read(0, &status, 1) == -1 && write(1, "x", 1) == -1 &&
+		    write(2, "x", 1) == 1 ? 0 : 1);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 static const struct {
 	const char *file, *text;
 } bad_files[] = {
@@ -266,6 +286,8 @@ main(void)
 	    (int)(sizeof(refused) / sizeof(refused[0])));
 	tcase_add_loop_test(t, a_bad_file_is_refused_with_its_line, 0,
 	    (int)(sizeof(bad_files) / sizeof(bad_files[0])));
+	tcase_add_test(t,
+	    a_closed_standard_descriptor_is_no_place_for_a_file);
 	tcase_add_test(t, what_only_the_program_knows_is_asked_by_n_too);
 	tcase_add_test(t, a_bad_variable_is_named);
 	tcase_add_test(t, what_n_prints_can_be_read_again);

@@ -246,6 +246,7 @@ main(int argc, char *argv[])
 {
 	struct err e;
 
+	conf_standard_fds();
 	if (argc < 2) {
 		help(stderr);
 		return PKG_UNUSABLE;
