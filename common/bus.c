@@ -96,6 +96,13 @@ bus_lock(const char *dir, const char *name, struct err *e)
 }
 
 int
+bus_code(int r)
+{
+	return r == NNG_ENOMEM || r == NNG_ENOFILES ? ERR_NO_MEMORY :
+	    ERR_SYSTEM;
+}
+
+int
 bus_thread(void *(*fn)(void *), void *arg, struct err *e)
 {
 	pthread_attr_t attr;
@@ -104,7 +111,7 @@ bus_thread(void *(*fn)(void *), void *arg, struct err *e)
 	int r = pthread_attr_init(&attr);
 
 	if (r != 0)
-		return err_set(e, ERR_SYSTEM, "thread: %s", strerror(r));
+		return err_set(e, ERR_NO_MEMORY, "thread: %s", strerror(r));
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	if ((r = pthread_attr_setstacksize(&attr, BUS_STACK)) == 0 &&
@@ -114,7 +121,7 @@ bus_thread(void *(*fn)(void *), void *arg, struct err *e)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	if (r != 0)
-		return err_set(e, ERR_SYSTEM, "thread: %s", strerror(r));
+		return err_set(e, ERR_NO_MEMORY, "thread: %s", strerror(r));
 	return 0;
 }
 

@@ -51,11 +51,11 @@ bus_client_open(struct bus_client **out, const char *dir, const char *name,
 	c->to.check = bus_check_req;
 	if ((r = nng_req0_open(&c->to.socket)) != 0) {
 		free(c);
-		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
+		return err_set(e, bus_code(r), "%s: %s", path, nng_strerror(r));
 	}
 	if ((r = nng_socket_set_ms(c->to.socket, NNG_OPT_REQ_RESENDTIME,
 	    NNG_DURATION_INFINITE)) != 0)
-		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
+		return err_set(e, bus_code(r), "%s: %s", path, nng_strerror(r));
 	if ((r = bus_dial(&c->to, e)) != 0)
 		return r;
 	c->next = atomic_load(&clients);
@@ -235,12 +235,12 @@ bus_subscribe(struct bus_subscriber **out, const char *dir, const char *name,
 	memcpy(s->to.path, path, sizeof(path));
 	if ((r = nng_sub0_open(&s->to.socket)) != 0) {
 		free(s);
-		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
+		return err_set(e, bus_code(r), "%s: %s", path, nng_strerror(r));
 	}
 	if ((r = nng_socket_set(s->to.socket, NNG_OPT_SUB_SUBSCRIBE, "", 0)) != 0 ||
 	    (r = nng_socket_set_int(s->to.socket, NNG_OPT_RECVBUF,
 	    SUB_RECVBUF)) != 0)
-		return err_set(e, ERR_SYSTEM, "%s: %s", path, nng_strerror(r));
+		return err_set(e, bus_code(r), "%s: %s", path, nng_strerror(r));
 	if ((r = bus_dial(&s->to, e)) != 0 ||
 	    (r = bus_thread(subscribe, s, e)) != 0)
 		return r;

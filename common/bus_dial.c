@@ -76,6 +76,6 @@ bus_dial(struct bus_dialer *d, struct err *e)
 	    d)) != 0 ||
 	    (r = nng_pipe_notify(d->socket, NNG_PIPE_EV_REM_POST, on_pipe,
 	    d)) != 0 || (r = dial(d)) != 0)
-		return err_set(e, ERR_SYSTEM, "%s: %s", d->path, nng_strerror(r));
+		return err_set(e, bus_code(r), "%s: %s", d->path, nng_strerror(r));
 	return bus_thread(watch, d, e);
 }

@@ -26,6 +26,10 @@ int bus_path(char *out, const char *dir, const char *name, const char *suffix,
 /* Make dir if it is missing.  ERR_SYSTEM if it cannot be made or written. */
 int bus_make_dir(const char *dir, struct err *e);
 
+/* The code of an error for r of NNG: memory and descriptors may be short for a
+ * while, so these are ERR_NO_MEMORY. */
+int bus_code(int r);
+
 /* Start a detached thread that takes no signals.  ERR_SYSTEM. */
 int bus_thread(void *(*fn)(void *), void *arg, struct err *e);
 

@@ -85,8 +85,8 @@ bus_listen(struct bus_listener *l, const char *path, struct err *e)
 	memcpy(l->path, path, sizeof(l->path));
 	if ((r = nng_socket_set_size(l->socket, NNG_OPT_RECVMAXSZ,
 	    BUS_MESSAGE_MAX)) != 0 || (r = start_listening(l)) != 0)
-		return err_set(e, r == NNG_EADDRINUSE ? ERR_EXISTS : ERR_SYSTEM,
-		    "%s: %s", l->path, nng_strerror(r));
+		return err_set(e, r == NNG_EADDRINUSE ? ERR_EXISTS :
+		    bus_code(r), "%s: %s", l->path, nng_strerror(r));
 	atomic_store(&l->well_ms, clock_ms());
 	return bus_thread(watch, l, e);
 }
@@ -207,7 +207,7 @@ bus_serve(struct bus_server **out, const char *dir, const char *name,
 	s->at.arg = s;
 	if ((r = nng_rep0_open(&s->at.socket)) != 0) {
 		free(s);
-		return err_set(e, ERR_SYSTEM, "%s: %s", name, nng_strerror(r));
+		return err_set(e, bus_code(r), "%s: %s", name, nng_strerror(r));
 	}
 	if ((r = bus_listen(&s->at, path, e)) != 0)
 		return r;	/* the program ends; s may be in use */
@@ -263,11 +263,11 @@ bus_publisher_open(struct bus_publisher **out, const char *dir,
 	p->at.arg = p;
 	if ((r = nng_pub0_open(&p->at.socket)) != 0) {
 		free(p);
-		return err_set(e, ERR_SYSTEM, "%s: %s", name, nng_strerror(r));
+		return err_set(e, bus_code(r), "%s: %s", name, nng_strerror(r));
 	}
 	if ((r = nng_socket_set_int(p->at.socket, NNG_OPT_SENDBUF,
 	    PUB_SENDBUF)) != 0)
-		return err_set(e, ERR_SYSTEM, "%s: %s", name, nng_strerror(r));
+		return err_set(e, bus_code(r), "%s: %s", name, nng_strerror(r));
 	if ((r = bus_listen(&p->at, path, e)) != 0)
 		return r;
 	*out = p;

@@ -63,7 +63,8 @@ probe_port(const struct web *w, struct err *e)
 	inet_pton(AF_INET, w->host, &addr.sin_addr);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd == -1)
-		return err_set(e, ERR_SYSTEM, "socket: %s", strerror(errno));
+		return err_set(e, errno == EAFNOSUPPORT ? ERR_SYSTEM :
+		    ERR_NO_MEMORY, "socket: %s", strerror(errno));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	why = 0;
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == -1 ||

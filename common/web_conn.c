@@ -145,7 +145,7 @@ web_keeper_start(struct web *w, struct err *e)
 		return 0;
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->lock);
-	return err_set(e, ERR_SYSTEM, "cannot start a thread: %s", strerror(r));
+	return err_set(e, ERR_NO_MEMORY, "cannot start a thread: %s", strerror(r));
 }
 
 void

@@ -40,7 +40,7 @@ static void
 fail(const struct err *e)
 {
 	log_error("%s", e->text);
-	exit(e->code == ERR_EXISTS ? 1 : 2);
+	exit(e->code == ERR_EXISTS || e->code == ERR_NO_MEMORY ? 1 : 2);
 }
 
 static void

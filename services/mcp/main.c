@@ -56,7 +56,7 @@ static void
 give_up(int status, const struct err *e)
 {
 	log_error("%s", e->text);
-	exit(status);
+	exit(e->code == ERR_NO_MEMORY ? EXIT_FAILURE : status);
 }
 
 /* The first line of path, on the heap for the process's life. */
