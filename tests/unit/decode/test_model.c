@@ -8,32 +8,10 @@
 #include "model/h1b.h"
 #include "model/model_guard.h"
 #include "model/synth.h"
+#include "model_file.h"
 #include "spec_h1b.h"
 
 #define DEMO "models/halo-demo.h1b"
-
-static char dir[40];
-static char path[64];
-
-static void
-setup(void)
-{
-	struct err e;
-	struct model_config c;
-
-	snprintf(dir, sizeof(dir), "/tmp/test_model-%d", (int)getpid());
-	ck_assert_int_eq(mkdir(dir, 0700), 0);
-	snprintf(path, sizeof(path), "%s/m.h1b", dir);
-	ck_assert_int_eq(synth_config("tiny", &c, &e), 0);
-	ck_assert_msg(model_write_random(path, &c, 1, &e) == 0, "%s", e.text);
-}
-
-static void
-teardown(void)
-{
-	unlink(path);
-	ck_assert_int_eq(rmdir(dir), 0);
-}
 
 START_TEST(crc32c_is_that_of_the_rfc)
 {
@@ -128,16 +106,16 @@ START_TEST(what_is_no_regular_file_is_refused)
 	struct err e;
 
 	/* A directory may be a checkpoint; this one has no config.json. */
-	ck_assert_int_eq(model_open(dir, false, &m, &e), ERR_NOT_FOUND);
+	ck_assert_int_eq(model_open(model_dir, false, &m, &e), ERR_NOT_FOUND);
 	ck_assert_ptr_nonnull(strstr(e.text, "config.json"));
-	snprintf(other, sizeof(other), "%s/none", dir);
+	snprintf(other, sizeof(other), "%s/none", model_dir);
 	ck_assert_int_eq(model_open(other, false, &m, &e), ERR_NOT_FOUND);
 	ck_assert_int_eq(mkfifo(other, 0600), 0);
 	ck_assert_int_eq(model_open(other, false, &m, &e), ERR_BAD_FILE);
 	ck_assert_ptr_nonnull(strstr(e.text, "not a regular file"));
 	unlink(other);
 	ck_assert_int_eq(model_open("/dev/null", false, &m, &e), ERR_BAD_FILE);
-	ck_assert_int_eq(symlink(path, other), 0);
+	ck_assert_int_eq(symlink(model_path, other), 0);
 	ck_assert_msg(model_open(other, false, &m, &e) == 0, "%s", e.text);
 	model_close(&m);
 	unlink(other);
@@ -156,8 +134,8 @@ START_TEST(the_fingerprint_is_of_the_weights_and_not_of_the_names)
 	struct err e;
 
 	ck_assert_int_eq(synth_config("tiny", &c, &e), 0);
-	ck_assert_int_eq(model_open(path, false, &a, &e), 0);
-	s = spec_load(path);
+	ck_assert_int_eq(model_open(model_path, false, &a, &e), 0);
+	s = spec_load(model_path);
 	spec_data(&s, "name")[0] = 'X';
 	spec_seal(&s);
 	ck_assert_int_eq(model_parse(s.bytes, s.n, "x", &b, &e), 0);
@@ -187,10 +165,10 @@ START_TEST(a_file_that_becomes_shorter_is_named)
 		volatile uint8_t sum = 0;
 
 		dup2(fds[1], STDERR_FILENO);
-		if (model_open(path, false, &m, &e) != 0)
+		if (model_open(model_path, false, &m, &e) != 0)
 			_exit(2);
-		model_guard(&m, path);
-		if (truncate(path, 0) != 0)
+		model_guard(&m, model_path);
+		if (truncate(model_path, 0) != 0)
 			_exit(3);
 		for (size_t i = 0; i < m.map_size; i++)
 			sum = (uint8_t)(sum + ((uint8_t *)m.map)[i]);
@@ -200,7 +178,7 @@ START_TEST(a_file_that_becomes_shorter_is_named)
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 1, "%d",
 	    status);
 	ck_assert_int_gt((int)read(fds[0], text, sizeof(text) - 1), 0);
-	ck_assert_ptr_nonnull(strstr(text, path));
+	ck_assert_ptr_nonnull(strstr(text, model_path));
 	ck_assert_ptr_nonnull(strstr(text, "became shorter"));
 	close(fds[0]);
 	close(fds[1]);
@@ -215,7 +193,8 @@ main(void)
 	SRunner *r = srunner_create(s);
 	int failed;
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, model_file_setup,
+	    model_file_teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, crc32c_is_that_of_the_rfc);
 	tcase_add_test(t, the_example_of_the_specification_packs_as_it_says);

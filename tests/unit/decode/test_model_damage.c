@@ -5,32 +5,10 @@
 
 #include "model/h1b.h"
 #include "model/synth.h"
+#include "model_file.h"
 #include "spec_h1b.h"
 
 #define DEMO "models/halo-demo.h1b"
-
-static char dir[40];
-static char path[64];
-
-static void
-setup(void)
-{
-	struct err e;
-	struct model_config c;
-
-	snprintf(dir, sizeof(dir), "/tmp/test_damage-%d", (int)getpid());
-	ck_assert_int_eq(mkdir(dir, 0700), 0);
-	snprintf(path, sizeof(path), "%s/m.h1b", dir);
-	ck_assert_int_eq(synth_config("tiny", &c, &e), 0);
-	ck_assert_msg(model_write_random(path, &c, 1, &e) == 0, "%s", e.text);
-}
-
-static void
-teardown(void)
-{
-	unlink(path);
-	ck_assert_int_eq(rmdir(dir), 0);
-}
 
 /* Parse s and check that the sentence holds text; NULL: that it is good. */
 static void
@@ -176,7 +154,7 @@ static const struct {
 
 START_TEST(a_damaged_file_is_refused_in_a_sentence)
 {
-	struct spec s = spec_load(path);
+	struct spec s = spec_load(model_path);
 	uint8_t *p = s.bytes;
 	int where = damaged[_i].where;
 
@@ -206,7 +184,7 @@ END_TEST
 
 START_TEST(no_prefix_is_a_model)
 {
-	struct spec s = spec_load(path);
+	struct spec s = spec_load(model_path);
 	size_t whole = s.n;
 
 	refuses(&s, NULL, "the whole");
@@ -231,8 +209,8 @@ START_TEST(any_flipped_bit_is_refused)
 	struct spec s;
 	struct err e;
 
-	ck_assert_msg(model_write_random(path, &c, 1, &e) == 0, "%s", e.text);
-	s = spec_load(path);
+	ck_assert_msg(model_write_random(model_path, &c, 1, &e) == 0, "%s", e.text);
+	s = spec_load(model_path);
 	for (size_t i = 0; i < s.n * 8; i++) {
 		s.bytes[i / 8] ^= (uint8_t)(1 << i % 8);
 		refuses(&s, "", "a flipped bit");
@@ -270,7 +248,8 @@ main(void)
 	SRunner *r = srunner_create(s);
 	int failed;
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, model_file_setup,
+	    model_file_teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, a_damaged_file_is_refused_in_a_sentence, 0,
 	    (int)(sizeof(damaged) / sizeof(damaged[0])));

@@ -7,30 +7,8 @@
 
 #include "model/h1b.h"
 #include "model/synth.h"
+#include "model_file.h"
 #include "spec_h1b.h"
-
-static char dir[40];
-static char path[64];
-
-static void
-setup(void)
-{
-	struct err e;
-	struct model_config c;
-
-	snprintf(dir, sizeof(dir), "/tmp/test_model_write-%d", (int)getpid());
-	ck_assert_int_eq(mkdir(dir, 0700), 0);
-	snprintf(path, sizeof(path), "%s/m.h1b", dir);
-	ck_assert_int_eq(synth_config("tiny", &c, &e), 0);
-	ck_assert_msg(model_write_random(path, &c, 1, &e) == 0, "%s", e.text);
-}
-
-static void
-teardown(void)
-{
-	unlink(path);
-	ck_assert_int_eq(rmdir(dir), 0);
-}
 
 /* The weights of a model of this test, known by a formula. */
 static int
@@ -256,9 +234,9 @@ START_TEST(a_model_of_any_size_comes_back)
 	struct spec spec;
 	struct err e;
 
-	ck_assert_msg(h1b_write(path, &s, true, &e) == 0, "%s", e.text);
-	ck_assert_msg(model_open(path, true, &m, &e) == 0, "%s", e.text);
-	spec = spec_load(path);
+	ck_assert_msg(h1b_write(model_path, &s, true, &e) == 0, "%s", e.text);
+	ck_assert_msg(model_open(model_path, true, &m, &e) == 0, "%s", e.text);
+	spec = spec_load(model_path);
 	ck_assert_mem_eq(&m.config.vocab, &c->vocab, sizeof(int32_t) * 8);
 	ck_assert_int_eq((int)m.config.act, (int)c->act);
 	ck_assert_int_eq(m.config.rope_interleaved, c->rope_interleaved);
@@ -295,15 +273,15 @@ START_TEST(an_image_in_memory_is_the_file_without_its_probe)
 	struct err e;
 	size_t n;
 
-	ck_assert_msg(h1b_write(path, &s, true, &e) == 0, "%s", e.text);
-	file = spec_load(path);
+	ck_assert_msg(h1b_write(model_path, &s, true, &e) == 0, "%s", e.text);
+	file = spec_load(model_path);
 	ck_assert_msg(h1b_image(&s, &image, &n, &e) == 0, "%s", e.text);
 	ck_assert_uint_eq((uintptr_t)image % (2 << 20), 0);
 	ck_assert_uint_eq(n, file.n);
 	ck_assert_mem_eq(image, file.bytes, n);
 	s.probe = give_probe;
-	ck_assert_msg(h1b_write(path, &s, true, &e) == 0, "%s", e.text);
-	ck_assert_int_eq(model_open(path, false, &a, &e), 0);
+	ck_assert_msg(h1b_write(model_path, &s, true, &e) == 0, "%s", e.text);
+	ck_assert_int_eq(model_open(model_path, false, &a, &e), 0);
 	ck_assert_int_eq(model_parse(image, n, "x", &b, &e), 0);
 	ck_assert_str_eq(a.fingerprint, b.fingerprint);
 	model_close(&a);
@@ -362,7 +340,7 @@ START_TEST(what_a_file_cannot_hold_is_refused_in_a_sentence)
 	g.c.n_layers = 1;
 	s.config = g.c;
 	all_of = refused[_i].value;
-	rc = h1b_write(path, &s, true, &e);
+	rc = h1b_write(model_path, &s, true, &e);
 	if (refused[_i].text == NULL)
 		ck_assert_msg(rc == 0, "%s", e.text);
 	else {
@@ -384,18 +362,18 @@ START_TEST(writing_leaves_an_existing_file_alone)
 
 	ck_assert_int_eq(synth_config("tiny", &c.c, &e), 0);
 	s.config = c.c;
-	ck_assert_int_eq(stat(path, &before), 0);
-	ck_assert_int_eq(h1b_write(path, &s, false, &e), ERR_EXISTS);
+	ck_assert_int_eq(stat(model_path, &before), 0);
+	ck_assert_int_eq(h1b_write(model_path, &s, false, &e), ERR_EXISTS);
 	s.name = "caf\xc3\xa9";
-	ck_assert_int_eq(h1b_write(path, &s, true, &e), ERR_RANGE);
+	ck_assert_int_eq(h1b_write(model_path, &s, true, &e), ERR_RANGE);
 	ck_assert_str_eq(e.text, "name: not printable ASCII");
 	s.config.head_dim = 3;
-	ck_assert_int_eq(h1b_write(path, &s, true, &e), ERR_RANGE);
+	ck_assert_int_eq(h1b_write(model_path, &s, true, &e), ERR_RANGE);
 	ck_assert_int_eq(h1b_write("/nowhere/m.h1b", &s, true, &e), ERR_RANGE);
 	s.config.head_dim = c.c.head_dim;
 	s.name = "";
 	ck_assert_int_eq(h1b_write("/nowhere/m.h1b", &s, true, &e), ERR_SYSTEM);
-	ck_assert_int_eq(stat(path, &after), 0);
+	ck_assert_int_eq(stat(model_path, &after), 0);
 	ck_assert_int_eq((int)(before.st_ino == after.st_ino), 1);
 }
 END_TEST
@@ -408,7 +386,8 @@ main(void)
 	SRunner *r = srunner_create(s);
 	int failed;
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, model_file_setup,
+	    model_file_teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, a_model_of_any_size_comes_back, 0, 36);
 	tcase_add_loop_test(t, an_image_in_memory_is_the_file_without_its_probe,
