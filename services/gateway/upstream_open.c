@@ -30,7 +30,7 @@ upstream_create(struct upstream **out, const struct upstream_config *c,
 	if (c->url == NULL && (r = upstream_open_sockets(u, c->dir, e)) != 0)
 		return r;	/* u stays: sockets of it may be open */
 	if (pthread_create(&keeper, NULL, keeper_main, u) != 0)
-		return err_set(e, ERR_SYSTEM, "no thread for the upstream");
+		return err_set(e, ERR_NO_MEMORY, "no thread for the upstream");
 	pthread_detach(keeper);
 	*out = u;
 	return 0;
