@@ -231,7 +231,7 @@ safetensors_parse(const void *bytes, size_t n, const char *what,
 {
 	struct reader r = { .what = what, .e = e };
 	struct safetensors parsed = { 0 };
-	json_t *header;
+	json_t *header = NULL;
 	uint64_t length;
 	int rc;
 
