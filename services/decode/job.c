@@ -149,6 +149,23 @@ take_parameters(struct job *j, const struct job_context *c,
 	return take_bias(j, c, g->logit_bias, e);
 }
 
+/* what: the tokens of it do not fit. */
+static int
+too_long(const struct job_context *c, const struct decode_generate *g,
+    const char *what, size_t n, struct err *e)
+{
+	int r = err_set_param(e, ERR_CONTEXT,
+	    json_array_size(g->messages) > 0 ? "messages" : "prompt",
+	    "%s %zu tokens and the context %d, of which one is for the answer",
+	    what, n, (int)c->n_ctx);
+
+	if (e != NULL) {
+		e->n_prompt_tokens = (int64_t)n;
+		e->n_ctx = c->n_ctx;
+	}
+	return r;
+}
+
 /* The prompt and room for what follows it. */
 static int
 take_prompt(struct job *j, const struct job_context *c,
@@ -156,26 +173,20 @@ take_prompt(struct job *j, const struct job_context *c,
     struct err *e)
 {
 	size_t n_forced = json_array_size(g->forced), room;
-	int r;
 
 	if (n_prompt == 0)
 		return err_set_param(e, ERR_RANGE, "prompt",
 		    "the prompt has no tokens");
-	if (n_prompt >= (size_t)c->n_ctx) {
-		r = err_set_param(e, ERR_CONTEXT,
-		    json_array_size(g->messages) > 0 ? "messages" : "prompt",
-		    "the prompt has %zu tokens and the context %d, of which "
-		    "one is for the answer", n_prompt, (int)c->n_ctx);
-		if (e != NULL) {
-			e->n_prompt_tokens = (int64_t)n_prompt;
-			e->n_ctx = c->n_ctx;
-		}
-		return r;
-	}
+	if (n_prompt >= (size_t)c->n_ctx)
+		return too_long(c, g, "the prompt has", n_prompt, e);
 	room = (size_t)c->n_ctx - n_prompt;
-	if (!json_is_array(g->forced) || n_forced > room)
+	if (!json_is_array(g->forced))
 		return err_set_param(e, ERR_RANGE, "forced",
-		    "forced is not an array of at most %zu ids", room);
+		    "forced is not an array");
+	/* A worker with less context than the one that began the answer. */
+	if (n_forced > room)
+		return too_long(c, g, "prompt and answer so far have",
+		    n_prompt + n_forced, e);
 	if (g->max_tokens > 0 && (uint64_t)g->max_tokens < room)
 		room = (size_t)g->max_tokens;
 	j->limit = (int32_t)room;

@@ -210,6 +210,25 @@ START_TEST(a_prompt_longer_than_the_context_says_both_sizes)
 }
 END_TEST
 
+START_TEST(an_answer_that_a_smaller_context_cannot_hold_is_refused_as_that)
+{
+	json_t *ids = json_array();
+	struct err e;
+
+	for (int i = 0; i < 1000; i++)
+		json_array_append_new(ids, json_integer(5));
+	ck_assert_int_eq(worker_generate(&w, 1, json_pack("{s:[i], s:o}",
+	    "prompt_ids", 5, "forced", ids), 0, &e), 0);
+	ids = json_array();
+	for (int i = 0; i < 1024; i++)
+		json_array_append_new(ids, json_integer(5));
+	ck_assert_int_eq(worker_generate(&w, 2, json_pack("{s:[i], s:o}",
+	    "prompt_ids", 5, "forced", ids), 0, &e), ERR_CONTEXT);
+	ck_assert_str_eq(e.text, "prompt and answer so far have 1025 tokens and "
+	    "the context 1024, of which one is for the answer");
+}
+END_TEST
+
 START_TEST(an_unknown_message_type_is_refused)
 {
 	struct err e;
@@ -349,6 +368,8 @@ main(void)
 	    COUNT(refusals));
 	tcase_add_test(t, a_role_that_the_template_lacks_is_refused);
 	tcase_add_test(t, a_prompt_longer_than_the_context_says_both_sizes);
+	tcase_add_test(t,
+	    an_answer_that_a_smaller_context_cannot_hold_is_refused_as_that);
 	tcase_add_test(t, an_unknown_message_type_is_refused);
 	tcase_add_test(t, other_lives_of_the_worker_are_not_found);
 	tcase_add_test(t, text_becomes_ids_and_text_again);
