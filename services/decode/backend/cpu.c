@@ -1,8 +1,10 @@
 /*
- * Memory of the CPU backend.  Two mappings, taken and touched here so that the
- * token path meets neither malloc nor a page fault: the KV cache, and one piece
- * of scratch whose layout is written once, in lay_out, which runs twice: first
- * to count, then to hand out addresses.
+ * Memory of the CPU backend.  Two mappings, taken here so that the token path
+ * meets no malloc: one piece of scratch, touched at once, whose layout is written
+ * once, in lay_out, which runs twice: first to count, then to hand out addresses;
+ * and the KV cache.  That is for the longest contexts of all slots, which few
+ * boxes ever hold, so it costs memory as it is used; that there is enough is
+ * checked at the start.
  *
  * The cache is f16: half the traffic of f32, and on the demo model the
  * perplexity differs only in the fifth digit.
@@ -117,21 +119,40 @@ lay_out(struct cpu *c, struct arena *a)
 	}
 }
 
+/* Memory that could be had without swapping, bytes; the most if nobody says. */
+static size_t
+available(void)
+{
+	unsigned long long kib = 0;
+	FILE *f = fopen("/proc/meminfo", "re");
+	char line[128];
+
+	while (f != NULL && kib == 0 && fgets(line, sizeof(line), f) != NULL)
+		if (sscanf(line, "MemAvailable: %llu kB", &kib) != 1)
+			kib = 0;
+	if (f != NULL)
+		fclose(f);
+	return kib > 0 && kib < SIZE_MAX >> 10 ? (size_t)kib << 10 : SIZE_MAX;
+}
+
 /* n bytes of zeros, in huge pages where the kernel has them. */
 static void *
-map_bytes(size_t n, const char *what, struct err *e)
+map_bytes(size_t n, bool touch, const char *what, struct err *e)
 {
-	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p = n > available() ? MAP_FAILED : mmap(NULL, n,
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED)
 		goto fail;
 	madvise(p, n, MADV_HUGEPAGE);
 #ifdef MADV_POPULATE_WRITE
-	if (madvise(p, n, MADV_POPULATE_WRITE) != 0 && errno == ENOMEM) {
+	if (touch && madvise(p, n, MADV_POPULATE_WRITE) != 0 &&
+	    errno == ENOMEM) {
 		munmap(p, n);
 		goto fail;
 	}
+#else
+	(void)touch;
 #endif
 	return p;
 fail:
@@ -188,12 +209,12 @@ take_memory(struct cpu *c, struct err *e)
 		    cpu_team_size(c->team));
 	lay_out(c, &a);
 	c->scratch_bytes = a.used;
-	c->scratch = map_bytes(a.used, "the buffers of a batch", e);
+	c->scratch = map_bytes(a.used, true, "the buffers of a batch", e);
 	if (c->scratch == NULL)
 		return ERR_NO_MEMORY;
 	a = (struct arena){ .base = c->scratch };
 	lay_out(c, &a);
-	c->kv = map_bytes(c->kv_bytes, "the KV cache", e);
+	c->kv = map_bytes(c->kv_bytes, false, "the KV cache", e);
 	if (c->kv == NULL)
 		return ERR_NO_MEMORY;
 	/* In f32 from here on, as the reference implementation has it. */
