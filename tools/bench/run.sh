@@ -52,14 +52,15 @@ echo "| what | median |"
 echo "|---|---|"
 
 # ready_ms MODEL: from the start of the process to the first 200 of /readyz.
-decode_port=$(free_port)
 ready_ms() {
+	port=$(free_port)
+	mkdir -p "$scratch/ready"
 	for i in 1 2 3 4 5; do
 		t0=$(now_ms)
-		"$build/bin/bitnet_decode" --model "$1" --port "$decode_port" \
-		    --runtime-dir "$run" >>"$scratch/decode.log" 2>&1 &
+		"$build/bin/bitnet_decode" --model "$1" --port "$port" \
+		    --runtime-dir "$scratch/ready" >>"$scratch/decode.log" 2>&1 &
 		pid=$!
-		until curl -fs -o /dev/null "http://127.0.0.1:$decode_port/readyz"; do sleep 0.005; done
+		until curl -fs -o /dev/null "http://127.0.0.1:$port/readyz"; do sleep 0.005; done
 		echo $(($(now_ms) - t0))
 		kill "$pid"
 		wait "$pid" || true
