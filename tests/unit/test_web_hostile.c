@@ -166,7 +166,8 @@ START_TEST(a_long_path_is_unknown_and_a_longer_one_is_refused)
 		strcpy(text + n, " HTTP/1.1\r\nHost: localhost\r\n\r\n");
 		client_asks(port, text, &r);
 		ck_assert_int_eq(r.status, n == 20000 ? 404 : 400);
-		ck_assert_ptr_null(strstr(r.text, "aaa"));
+		/* Longer than what a random id in a header may hold. */
+		ck_assert_ptr_null(strstr(r.text, "aaaaaaaaaaaaaaaaaaaaaaaa"));
 	}
 }
 END_TEST

@@ -25,6 +25,23 @@
 enum {
 	KV_PAGE = 32,		/* positions in one page of the KV cache */
 	BACKEND_ROWS_MAX = 512,	/* rows in one forward pass */
+	BACKEND_TOP_MAX = 64,	/* logits that a row may ask for by rank */
+	BACKEND_OPS_MAX = 32,	/* kinds of work that a backend counts */
+};
+
+/* One of the largest logits of a row; they are sorted: larger first, the lower
+ * id on a tie. */
+struct backend_top {
+	int32_t id;
+	float logit;
+};
+
+/* What one kind of work has taken since the start. */
+struct backend_op {
+	const char *name;	/* "qkv", "attention", "head": static */
+	int64_t calls;
+	int64_t ns;		/* wall time in which nothing else was done */
+	int64_t bytes;		/* of weights and KV cache that it read */
 };
 
 /*
@@ -37,7 +54,9 @@ struct backend_row {
 	int32_t token;		/* 0..vocab-1 */
 	int32_t pos;		/* 0..n_ctx-1 */
 	const int32_t *pages;	/* page table of the sequence; borrowed */
-	bool want_logits;
+	bool want_logits;	/* all of them */
+	int32_t n_top;		/* or the n_top largest, 1..top_max of the backend; */
+	struct backend_top *top;/* written to here, [n_top]: the very same logits */
 };
 
 struct backend_options {
@@ -47,6 +66,7 @@ struct backend_options {
 	int32_t n_pages;	/* KV pages to take memory for */
 	int32_t max_rows;	/* of one batch, 1..BACKEND_ROWS_MAX */
 	int32_t n_ctx;		/* positions a row may have */
+	const char *kv;		/* "f16", "i8": the KV cache; NULL: "f16" */
 };
 
 struct backend {
@@ -56,12 +76,22 @@ struct backend {
 	size_t kv_bytes;	/* memory of the KV cache */
 	size_t scratch_bytes;	/* memory of the batch buffers */
 	int64_t bytes_per_token;/* read for one token at depth 0: weights, head */
+	int32_t top_max;	/* n_top that a row may have; 0: it costs no less
+				 * than all logits, so this backend has no use for it */
 	/*
 	 * logits: [rows with want_logits, vocab] f32, in the order of the rows.
 	 * Returns 0, or ERR_SYSTEM after a device fault: then the backend is dead.
 	 */
 	int (*forward)(struct backend *b, const struct backend_row *rows,
 	    int n_rows, float *logits, struct err *e);
+	/*
+	 * Positions 0..n-1 of page from, in all layers, to page to as well: a
+	 * sequence that shares a page writes into a copy.  As forward.
+	 */
+	int (*copy_page)(struct backend *b, int32_t from, int32_t to, int n,
+	    struct err *e);
+	/* Fill ops, return how many.  Any thread; NULL: nothing is counted. */
+	int (*ops)(const struct backend *b, struct backend_op ops[BACKEND_OPS_MAX]);
 	void (*close)(struct backend *b);
 	void *state;
 };
