@@ -32,7 +32,7 @@ engine_create(const struct engine_config *c, struct engine **out,
     struct err *e)
 {
 	struct engine *en = calloc(1, sizeof(*en));
-	size_t n = (size_t)c->n_slots;
+	size_t n = (size_t)c->n_slots, n_logits = n;
 	pthread_condattr_t attr;
 	int r;
 
@@ -47,10 +47,11 @@ engine_create(const struct engine_config *c, struct engine **out,
 	pthread_condattr_destroy(&attr);
 	en->plan.rows = calloc((size_t)c->step_rows, sizeof(*en->plan.rows));
 	en->plan.shares = calloc(n, sizeof(*en->plan.shares));
-	en->logits = calloc(n * (size_t)c->job.model->vocab,
+	en->n_logits = (int)n_logits;
+	en->logits = calloc(n_logits * (size_t)c->job.model->vocab,
 	    sizeof(*en->logits));
-	en->chosen = calloc(n, sizeof(*en->chosen));
-	en->logprobs = calloc(n * LOGPROBS_ROW, sizeof(*en->logprobs));
+	en->chosen = calloc(n_logits, sizeof(*en->chosen));
+	en->logprobs = calloc(n_logits * LOGPROBS_ROW, sizeof(*en->logprobs));
 	if (en->plan.rows == NULL || en->plan.shares == NULL ||
 	    en->logits == NULL || en->chosen == NULL || en->logprobs == NULL)
 		r = err_set(e, ERR_NO_MEMORY, "no memory for %d slots",

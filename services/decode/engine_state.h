@@ -24,10 +24,11 @@ struct engine {
 
 	/* The compute thread's: one step. */
 	struct plan plan;
-	float *logits;		/* [n_slots, vocab] */
+	int n_logits;		/* rows that may want them in one step */
+	float *logits;		/* [n_logits, vocab] */
 	struct sampler *sampler;
-	int32_t *chosen;	/* [n_slots] */
-	struct sampler_logprob *logprobs;	/* [n_slots, LOGPROBS_ROW] */
+	int32_t *chosen;	/* [n_logits] */
+	struct sampler_logprob *logprobs;	/* [n_logits, LOGPROBS_ROW] */
 };
 
 enum { LOGPROBS_ROW = DECODE_LOGPROBS_MAX + 1 };

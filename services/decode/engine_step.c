@@ -34,39 +34,82 @@ begin(struct engine *en)
 	expire(en, engine_now(en));
 	scheduler_admit(&en->scheduler, engine_now(en));
 	scheduler_plan(&en->scheduler, p);
+	plan_fill(p);
 	for (int i = 0; i < p->n_shares; i++)
 		p->shares[i].job->in_step = true;
+}
+
+/*
+ * Sample the rows of one job, from the end of its sequence on, until one of them
+ * is not what was guessed: the logits of a row count only if all tokens before
+ * it are the ones that were sampled.  Position and context of each are those it
+ * would have had alone, so what is sampled does not depend on the guesses.
+ */
+static void
+sample_share(struct engine *en, struct share *sh, const float *logits)
+{
+	const struct job *j = sh->job;
+	int32_t k = 0, id;
+
+	do {
+		int at = sh->first + k;
+		struct sampler_logprob *row = en->logprobs + at * LOGPROBS_ROW;
+
+		id = sampler_choose(en->sampler, &j->sampling, logits, j->tokens,
+		    j->n_tokens + k, j->n_prompt, job_n_generated(j) + k);
+		en->chosen[at] = id;
+		if (j->n_logprobs >= 0) {
+			row[0].id = id;
+			row[0].logprob = sampler_logprobs(en->sampler, logits,
+			    id, row + 1, j->n_logprobs);
+		}
+		logits += en->c.job.model->vocab;
+	} while (++k < sh->n_samples && id == j->tokens[j->n_tokens + k - 1]);
+	sh->n_chosen = k;
 }
 
 /* Nobody else touches the tokens and parameters of a job in a step. */
 static void
 sample(struct engine *en)
 {
-	const float *logits = en->logits;
-	int k = 0;
+	int first = 0;
 
 	for (int i = 0; i < en->plan.n_shares; i++) {
-		const struct job *j = en->plan.shares[i].job;
-		struct sampler_logprob *row = en->logprobs + k * LOGPROBS_ROW;
+		struct share *sh = &en->plan.shares[i];
 
-		if (!en->plan.shares[i].sample)
-			continue;
-		en->chosen[k] = sampler_choose(en->sampler, &j->sampling,
-		    logits, j->tokens, j->n_tokens, j->n_prompt,
-		    job_n_generated(j));
-		if (j->n_logprobs >= 0) {
-			row[0].id = en->chosen[k];
-			row[0].logprob = sampler_logprobs(en->sampler, logits,
-			    en->chosen[k], row + 1, j->n_logprobs);
-		}
-		logits += en->c.job.model->vocab;
-		k++;
+		sh->first = first;
+		if (sh->n_samples > 0)
+			sample_share(en, sh, en->logits +
+			    (size_t)first * (size_t)en->c.job.model->vocab);
+		first += sh->n_samples;
 	}
+}
+
+/* Take what was sampled for j, until it ends. */
+static void
+accept(struct engine *en, const struct share *sh)
+{
+	struct job *j = sh->job;
+
+	if (j->first_us == 0) {
+		j->first_us = engine_now(en);
+		metrics_observe(&en->queue_times,
+		    (double)(j->started_us - j->created_us) / 1e6);
+	}
+	for (int k = 0; k < sh->n_chosen && j->finish == JOB_RUNS; k++) {
+		int at = sh->first + k;
+
+		en->stats.generated_tokens++;
+		job_accept(j, &en->c.job, en->chosen[at], true,
+		    en->logprobs + at * LOGPROBS_ROW);
+	}
+	/* Rows past the last token that was taken are as if never fed. */
+	j->n_fed = j->n_tokens - 1;
 }
 
 /* Take in what the step did to one job, which may be gone afterwards. */
 static void
-settle(struct engine *en, const struct share *sh, int k)
+settle(struct engine *en, const struct share *sh)
 {
 	struct job *j = sh->job;
 	int32_t left = j->n_prompt - j->n_fed;
@@ -74,24 +117,16 @@ settle(struct engine *en, const struct share *sh, int k)
 	j->in_step = false;
 	if (left > 0)
 		en->stats.prompt_tokens += left < sh->n_rows ? left : sh->n_rows;
-	j->n_fed += sh->n_rows;
+	j->n_fed += sh->n_rows - sh->n_drafts;
 	if (j->dropped) {
 		scheduler_remove(&en->scheduler, j);
 		job_destroy(j);
 		return;
 	}
-	if (j->pending != JOB_RUNS) {
+	if (j->pending != JOB_RUNS)
 		job_end(j, j->pending);
-	} else if (sh->sample) {
-		if (j->first_us == 0) {
-			j->first_us = engine_now(en);
-			metrics_observe(&en->queue_times,
-			    (double)(j->started_us - j->created_us) / 1e6);
-		}
-		en->stats.generated_tokens++;
-		job_accept(j, &en->c.job, en->chosen[k], true,
-		    en->logprobs + k * LOGPROBS_ROW);
-	}
+	else if (sh->n_samples > 0)
+		accept(en, sh);
 	if (j->finish != JOB_RUNS)
 		engine_retire(en, j);
 }
@@ -127,7 +162,7 @@ engine_step(struct engine *en, bool *worked, struct err *e)
 	struct plan *p = &en->plan;
 	json_t *events;
 	int64_t step;
-	int r = 0, k = 0;
+	int r = 0;
 
 	atomic_fetch_add(&en->beats, 1);
 	pthread_mutex_lock(&en->lock);
@@ -146,12 +181,8 @@ engine_step(struct engine *en, bool *worked, struct err *e)
 	}
 	pthread_mutex_lock(&en->lock);
 	en->stats.steps += p->n_rows > 0;
-	for (int i = 0; i < p->n_shares; i++) {
-		const struct share sh = p->shares[i];
-
-		settle(en, &sh, k);
-		k += sh.sample;
-	}
+	for (int i = 0; i < p->n_shares; i++)
+		settle(en, &p->shares[i]);
 	events = collect(en);
 	if (events != NULL)
 		en->step++;

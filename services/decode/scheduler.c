@@ -85,17 +85,10 @@ scheduler_admit(struct scheduler *s, int64_t now_us)
 }
 
 static void
-add_rows(struct plan *p, struct job *j, int32_t n)
+add_share(struct plan *p, struct job *j, int32_t n)
 {
-	bool whole = j->n_fed + n == j->n_tokens;
-
-	for (int32_t i = 0; i < n; i++)
-		p->rows[p->n_rows++] = (struct backend_row){
-			.token = j->tokens[j->n_fed + i], .pos = j->n_fed + i,
-			.pages = j->pages, .want_logits = whole && i == n - 1,
-		};
-	p->shares[p->n_shares++] = (struct share){ j, n, whole };
-	p->n_samples += whole;
+	p->shares[p->n_shares++] = (struct share){ .job = j, .n_rows = n };
+	p->n_rows += n;
 }
 
 static bool
@@ -127,15 +120,38 @@ scheduler_plan(const struct scheduler *s, struct plan *p)
 {
 	struct job *j = NULL;
 
-	p->n_rows = p->n_shares = p->n_samples = 0;
+	p->n_rows = p->n_shares = 0;
 	for (int i = 0; i < s->n_slots; i++)
 		if (s->slots[i] != NULL && is_decoding(s->slots[i]) &&
 		    !events_full(&s->slots[i]->events))
-			add_rows(p, s->slots[i], 1);
+			add_share(p, s->slots[i], 1);
 	while (p->n_rows < s->step_rows && (j = oldest_prompt(s, j)) != NULL) {
 		int32_t left = s->step_rows - p->n_rows;
 		int32_t n = j->n_tokens - j->n_fed;
 
-		add_rows(p, j, n < left ? n : left);
+		add_share(p, j, n < left ? n : left);
+	}
+}
+
+void
+plan_fill(struct plan *p)
+{
+	struct backend_row *row = p->rows;
+
+	p->n_samples = 0;
+	for (int i = 0; i < p->n_shares; i++) {
+		struct share *sh = &p->shares[i];
+		const struct job *j = sh->job;
+		int32_t end = j->n_fed + sh->n_rows;
+
+		sh->n_samples = end - sh->n_drafts == j->n_tokens ?
+		    1 + sh->n_drafts : 0;
+		for (int32_t pos = j->n_fed; pos < end; pos++)
+			*row++ = (struct backend_row){
+				.token = j->tokens[pos], .pos = pos,
+				.pages = j->pages,
+				.want_logits = pos >= end - sh->n_samples,
+			};
+		p->n_samples += sh->n_samples;
 	}
 }

@@ -25,7 +25,10 @@ struct scheduler {
 struct share {
 	struct job *job;
 	int32_t n_rows;
-	bool sample;		/* its last row is the end of its sequence */
+	int32_t n_drafts;	/* the last of them, whose tokens are guessed */
+	int32_t n_samples;	/* its last rows that want logits, from the end
+				 * of its sequence on; 0: its prompt goes on */
+	int32_t first, n_chosen;/* what was sampled for them, in the engine's */
 };
 
 struct plan {
@@ -47,10 +50,14 @@ void scheduler_remove(struct scheduler *s, struct job *j);
 void scheduler_admit(struct scheduler *s, int64_t now_us);
 
 /*
- * The next step: one row of everyone who decodes, and what is left of step_rows
- * to the prompts, oldest first.  Who has DECODE_UNACKED_MAX pieces waiting for
- * an ack is left out.
+ * The shares of the next step: one row of everyone who decodes, and what is left
+ * of step_rows to the prompts, oldest first.  Who has DECODE_UNACKED_MAX pieces
+ * waiting for an ack is left out.  p->rows come with plan_fill.
  */
 void scheduler_plan(const struct scheduler *s, struct plan *p);
+
+/* Write the rows and the n_samples of the shares; drafts stand in the tokens of
+ * a job, past its n_tokens. */
+void plan_fill(struct plan *p);
 
 #endif
