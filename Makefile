@@ -39,11 +39,15 @@ CPPFLAGS = -D_GNU_SOURCE -DBUILD='"$B"' -Icommon -Iproto
 LDFLAGS  = -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 LDLIBS   = -lnng -lcivetweb -ljansson -lsystemd -lpcre2-8 -lutf8proc -lcurl -ldl -lm
 
-# What the CPU backend has for this architecture, the best first.  All of it is
-# compiled in; which one runs is chosen when the service starts.
+# What the CPU backend has for this architecture, the best first; a variant is the
+# files cpu_<variant>*.c.  All of it is compiled in; which one runs is chosen when
+# the service starts.
+ARCH        ?= $(shell uname -m)
 CPU_x86_64   = avx512 avx2 scalar
-CPU_VARIANTS = $(or $(CPU_$(shell uname -m)),scalar)
-CPU_OTHERS   = $(filter-out $(CPU_VARIANTS),avx512 avx2 scalar)
+CPU_aarch64  = scalar
+CPU_VARIANTS = $(or $(CPU_$(ARCH)),scalar)
+CPU_OTHERS   = $(wildcard $(patsubst %,services/decode/backend/cpu_%*.c,\
+               $(filter-out $(CPU_VARIANTS),avx512 avx2 neon scalar)))
 
 BINS     = $(addprefix $B/bin/,bitnet_decode 1bit-halo-server 1bit-halo-mcp 1bit-halo-pkg)
 COMMON   = $(patsubst %.c,$B/%.o,$(wildcard common/*.c proto/*.c))
@@ -65,14 +69,14 @@ $B/lib$1.a: $$($1_OBJS)
 $$($1_TESTS): $B/lib$1.a
 $B/services/$1/% $B/tests/unit/$1/%: CPPFLAGS += -Iservices/$1
 endef
-$(eval $(call service,decode,$(CPU_OTHERS:%=services/decode/backend/cpu_%.c)))
+$(eval $(call service,decode,$(CPU_OTHERS)))
 $(eval $(call service,gateway,))
 $(eval $(call service,mcp,))
 
 $B/services/decode/backend/cpu_kernels.o: CPPFLAGS += \
         -D'CPU_VARIANTS(V)=$(foreach v,$(CPU_VARIANTS),V($v))'
 # Vectors wider than the registers: nothing outside the file is passed one.
-$B/services/decode/backend/cpu_scalar.o: WARN += -Wno-psabi
+$B/services/decode/backend/cpu_scalar.o $B/services/decode/backend/cpu_scalar_head.o: WARN += -Wno-psabi
 # Process tests start the real binaries.
 PROCESS_TESTS = $(patsubst %.c,$B/%,$(wildcard tests/process/test_*.c))
 TESTS += $(PROCESS_TESTS)
@@ -126,7 +130,7 @@ bench: all
 
 # Fuzz targets: the parser under test with everything of ours instrumented.
 FUZZ_CC  ?= clang
-FUZZ_SRC = $(filter-out %/main.c $(CPU_OTHERS:%=services/decode/backend/cpu_%.c),$(wildcard common/*.c proto/*.c services/decode/*.c services/decode/*/*.c services/gateway/*.c services/mcp/*.c))
+FUZZ_SRC = $(filter-out %/main.c $(CPU_OTHERS),$(wildcard common/*.c proto/*.c services/decode/*.c services/decode/*/*.c services/gateway/*.c services/mcp/*.c))
 build-fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_SRC)
 	@mkdir -p $(@D)
 	@echo "  FUZZ  $@"
