@@ -45,6 +45,8 @@ engine_create(const struct engine_config *c, struct engine **out,
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&en->wake, &attr);
 	pthread_condattr_destroy(&attr);
+	if (c->speculate != 0)
+		n_logits += SPECULATE_DRAFTS;
 	en->plan.rows = calloc((size_t)c->step_rows, sizeof(*en->plan.rows));
 	en->plan.shares = calloc(n, sizeof(*en->plan.shares));
 	en->n_logits = (int)n_logits;
@@ -60,6 +62,9 @@ engine_create(const struct engine_config *c, struct engine **out,
 	    e)) == 0)
 		r = scheduler_init(&en->scheduler, c->n_slots, c->n_pages,
 		    c->step_rows, e);
+	if (r == 0)
+		r = speculate_init(&en->speculate, c->speculate, c->n_slots,
+		    c->job.n_ctx, e);
 	if (r != 0) {
 		engine_destroy(en);
 		return r;
@@ -76,6 +81,7 @@ engine_destroy(struct engine *en)
 	while (en->n_jobs > 0)
 		job_destroy(en->jobs[--en->n_jobs]);
 	scheduler_finish(&en->scheduler);
+	speculate_finish(&en->speculate);
 	sampler_destroy(en->sampler);
 	free(en->plan.rows);
 	free(en->plan.shares);

@@ -29,6 +29,8 @@ struct engine_config {
 	int queue_max;			/* requests that wait */
 	int32_t n_pages;		/* at least those of one full context */
 	int32_t step_rows;		/* n_slots..BACKEND_ROWS_MAX */
+	int speculate;			/* SPECULATE_AUTO, 0: off, or guesses in
+					 * every draft: see speculate.h */
 	int64_t (*clock_us)(void *arg);
 	/* What step added: an array of pieces, borrowed.  Compute thread. */
 	void (*on_step)(void *arg, int64_t step, json_t *events);
@@ -54,6 +56,10 @@ struct engine_config {
 	    "requests dropped since nobody acknowledged them")                \
 	C(prompt_tokens, "prompt_tokens_total", "", "prompt tokens computed") \
 	C(generated_tokens, "generated_tokens_total", "", "tokens sampled")   \
+	C(drafts, "drafts_total", "", "drafts that were verified")            \
+	C(draft_tokens, "draft_tokens_total", "", "tokens in them")           \
+	C(draft_accepted, "draft_accepted_total", "",                         \
+	    "tokens of drafts that were right")                               \
 	C(replays, "replays_total", "", "replay requests answered")           \
 	C(replays_missed, "replays_missed_total", "",                         \
 	    "replay requests for pieces that are not kept")                   \

@@ -6,6 +6,7 @@
 
 #include "engine.h"
 #include "scheduler.h"
+#include "speculate.h"
 
 /* What engine.c and engine_step.c share. */
 struct engine {
@@ -24,6 +25,7 @@ struct engine {
 
 	/* The compute thread's: one step. */
 	struct plan plan;
+	struct speculate speculate;
 	int n_logits;		/* rows that may want them in one step */
 	float *logits;		/* [n_logits, vocab] */
 	struct sampler *sampler;

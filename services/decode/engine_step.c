@@ -34,6 +34,7 @@ begin(struct engine *en)
 	expire(en, engine_now(en));
 	scheduler_admit(&en->scheduler, engine_now(en));
 	scheduler_plan(&en->scheduler, p);
+	speculate_plan(&en->speculate, p, en->c.step_rows);
 	plan_fill(p);
 	for (int i = 0; i < p->n_shares; i++)
 		p->shares[i].job->in_step = true;
@@ -96,10 +97,15 @@ accept(struct engine *en, const struct share *sh)
 		metrics_observe(&en->queue_times,
 		    (double)(j->started_us - j->created_us) / 1e6);
 	}
+	speculate_learn(&en->speculate, j, en->chosen + sh->first,
+	    sh->n_chosen);
+	en->stats.drafts += sh->n_drafts > 0;
+	en->stats.draft_tokens += sh->n_drafts;
 	for (int k = 0; k < sh->n_chosen && j->finish == JOB_RUNS; k++) {
 		int at = sh->first + k;
 
 		en->stats.generated_tokens++;
+		en->stats.draft_accepted += k > 0;	/* and guessed before */
 		job_accept(j, &en->c.job, en->chosen[at], true,
 		    en->logprobs + at * LOGPROBS_ROW);
 	}
@@ -169,15 +175,16 @@ engine_step(struct engine *en, bool *worked, struct err *e)
 	begin(en);
 	pthread_mutex_unlock(&en->lock);
 	if (p->n_rows > 0) {
-		int64_t t = engine_now(en);
+		int64_t us = -engine_now(en);
 
 		r = en->c.backend->forward(en->c.backend, p->rows, p->n_rows,
 		    en->logits, e);
 		if (r != 0)
 			return r;
 		sample(en);
-		metrics_observe(&en->step_times,
-		    (double)(engine_now(en) - t) / 1e6);
+		us += engine_now(en);
+		speculate_time(&en->speculate, p, us);
+		metrics_observe(&en->step_times, (double)us / 1e6);
 	}
 	pthread_mutex_lock(&en->lock);
 	en->stats.steps += p->n_rows > 0;

@@ -303,7 +303,8 @@ start_engine(struct service *sv, const struct backend_options *b)
 	};
 	struct err e = { 0 };
 
-	if (engine_create(&c, &sv->engine, &e) != 0 ||
+	if (options_speculate(&sv->options, &c.speculate, &e) != 0 ||
+	    engine_create(&c, &sv->engine, &e) != 0 ||
 	    bus_publisher_open(&sv->events, sv->runtime_dir, "decode-events",
 	    &e) != 0)
 		die(&e);

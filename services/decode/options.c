@@ -3,6 +3,7 @@
 
 #include "options.h"
 #include "ppl_walk.h"
+#include "speculate.h"
 #include "tokenizer/template.h"
 
 FIELD_TABLE(decode_options, DECODE_OPTIONS)
@@ -55,6 +56,7 @@ options_check(const struct decode_options *o, struct err *e)
 	struct bench_options b;
 	struct err why;
 	int32_t stride;
+	int mode, r;
 
 	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
 		const char *word;
@@ -80,7 +82,28 @@ options_check(const struct decode_options *o, struct err *e)
 	if (strcmp(o->chat_template, "auto") != 0 &&
 	    template_choose(o->chat_template, &tp, &why) != 0)
 		return err_set(e, why.code, "--chat-template: %s", why.text);
+	if ((r = options_speculate(o, &mode, e)) != 0)
+		return r;
 	return options_depths(o, &b, e);
+}
+
+int
+options_speculate(const struct decode_options *o, int *mode, struct err *e)
+{
+	char *end;
+	long n = strtol(o->speculate, &end, 10);
+
+	if (strcmp(o->speculate, "auto") == 0) {
+		*mode = SPECULATE_AUTO;
+	} else if (strcmp(o->speculate, "off") == 0) {
+		*mode = 0;
+	} else if (*end == '\0' && n >= 1 && n <= SPECULATE_DRAFTS) {
+		*mode = (int)n;
+	} else {
+		return err_set(e, ERR_RANGE, "--speculate: '%.32s' is not auto, "
+		    "off or 1 to %d", o->speculate, SPECULATE_DRAFTS);
+	}
+	return 0;
 }
 
 int

@@ -25,6 +25,8 @@
 	    "KV cache in all; 0: what 512 MiB hold, at least 4 contexts")  \
 	F(INT, step_rows, 0, 512, "0", "tokens",                              \
 	    "rows of one step at most; 0: 128, or the slots if more")     \
+	F(STR, speculate, 1, 8, "\"auto\"", "bytes",                          \
+	    "guess from what was said before: auto, off, or 1 to 16 tokens")  \
 	F(STR, backend, 1, 16, "\"auto\"", "bytes", "one of auto, gpu, cpu, ref")  \
 	F(INT, threads, 0, 256, "0", "threads",                               \
 	    "threads of the cpu backend; 0: one per core it may use")                 \
@@ -65,6 +67,10 @@ int options_check(const struct decode_options *o, struct err *e);
 
 /* The depths of --bench into b; n_depths is 0 without one. */
 int options_depths(const struct decode_options *o, struct bench_options *b,
+    struct err *e);
+
+/* --speculate, as struct engine_config has it. */
+int options_speculate(const struct decode_options *o, int *mode,
     struct err *e);
 
 /*

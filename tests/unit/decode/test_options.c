@@ -40,6 +40,11 @@ static const struct {
 	{ "'bench':['64k']", "--bench: '64k' is not a number" },
 	{ "'bench':['']", "--bench: '' is not a number" },
 	{ "'bench':[64,-1]", "--bench: -1 is not from 1 to 1048576 tokens" },
+	{ "'speculate':'off'", NULL },
+	{ "'speculate':'16'", NULL },
+	{ "'speculate':'17'", "--speculate: '17' is not auto, off or 1 to 16" },
+	{ "'speculate':'0'", "--speculate: '0' is not auto, off or 1 to 16" },
+	{ "'speculate':'4x'", "--speculate: '4x' is not auto, off or 1 to 16" },
 	{ "'bench':[64],'ppl':'x'", "--bench and --ppl: one at a time, please" },
 };
 
