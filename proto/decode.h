@@ -120,6 +120,12 @@ enum {
 	F(BOOL, ignore_eos, 0, 0, "false", "", "go on past the end token")    \
 	F(INT, logprobs, -1, DECODE_LOGPROBS_MAX, "-1", "alternatives",       \
 	    "per token; -1: none wanted, 0: the token's own only")            \
+	F(BOOL, cache_prompt, 0, 0, "true", "",                               \
+	    "share pages with others that begin with the same tokens")        \
+	F(INT, cache_salt, 0, 9007199254740991., "0", "",                     \
+	    "share them only with requests that have the same one")           \
+	F(INT, client, 0, 9007199254740991., "0", "",                         \
+	    "slots and prompt rows are divided fairly by it; 0: by request")  \
 	F(INT, deadline_ms, 0, 86400000, "0", "ms", "from now; 0: none")      \
 	F(INT, lease_ms, 100, 86400000, "2000", "ms", "without an ack it ends")
 

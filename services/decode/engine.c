@@ -27,6 +27,20 @@ engine_wake(struct engine *en)
 	pthread_cond_signal(&en->wake);
 }
 
+static int
+init_scheduler(struct scheduler *s, const struct engine_config *c,
+    struct err *e)
+{
+	const struct scheduler_config sc = {
+		.n_slots = c->n_slots, .n_pages = c->n_pages,
+		.n_ctx = c->job.n_ctx, .step_rows = c->step_rows,
+		.prefill_rows = c->prefill_rows, .sharing = c->prefix_cache,
+		.ahead = c->speculate != 0 ? SPECULATE_DRAFTS : 0,
+	};
+
+	return scheduler_init(s, &sc, e);
+}
+
 int
 engine_create(const struct engine_config *c, struct engine **out,
     struct err *e)
@@ -60,8 +74,7 @@ engine_create(const struct engine_config *c, struct engine **out,
 		    c->n_slots);
 	else if ((r = sampler_create(c->job.model->vocab, &en->sampler,
 	    e)) == 0)
-		r = scheduler_init(&en->scheduler, c->n_slots, c->n_pages,
-		    c->step_rows, e);
+		r = init_scheduler(&en->scheduler, c, e);
 	if (r == 0)
 		r = speculate_init(&en->speculate, c->speculate, c->n_slots,
 		    c->job.n_ctx, e);
@@ -164,10 +177,23 @@ answer(const struct engine *en, const struct job *j, struct decode_accepted *a)
 		    en->jobs[i]->order < j->order;
 }
 
+/* Does a request of n_tokens more fit?  One always may wait, however long. */
+static bool
+has_room(const struct engine *en, int32_t n_tokens)
+{
+	const struct scheduler *s = &en->scheduler;
+
+	return en->n_jobs < DECODE_REQUESTS_MAX &&
+	    (s->n_queued < en->c.queue_max ||
+	    s->n_queued + s->n_running < s->c.n_slots) &&
+	    (s->n_queued == 0 ||
+	    s->queued_tokens + n_tokens <= en->c.queue_tokens);
+}
+
 /* engine_find with the lock held; *old is an earlier attempt, or NULL. */
 static int
-look(struct engine *en, const char *id, int64_t attempt, struct job **same,
-    struct job **old, struct err *e)
+look(struct engine *en, const char *id, int64_t attempt, int32_t n_tokens,
+    struct job **same, struct job **old, struct err *e)
 {
 	const struct scheduler *s = &en->scheduler;
 	struct job *j = find(en, id);
@@ -184,13 +210,11 @@ look(struct engine *en, const char *id, int64_t attempt, struct job **same,
 		en->stats.refused_draining++;
 		return err_set(e, ERR_DRAINING, "the worker is about to stop");
 	}
-	if (en->n_jobs < DECODE_REQUESTS_MAX &&
-	    (s->n_queued < en->c.queue_max ||
-	    s->n_queued + s->n_running < s->n_slots))
+	if (has_room(en, n_tokens))
 		return 0;
 	en->stats.busy++;
-	r = err_set(e, ERR_BUSY, "%d requests run and %d wait",
-	    s->n_running, s->n_queued);
+	r = err_set(e, ERR_BUSY, "%d requests run and %d wait with %lld "
+	    "tokens", s->n_running, s->n_queued, (long long)s->queued_tokens);
 	if (e != NULL)
 		e->retry_after_ms = retry_after_ms(en);
 	return r;
@@ -213,7 +237,7 @@ engine_find(struct engine *en, const char *id, int64_t attempt, bool *known,
 	int r;
 
 	pthread_mutex_lock(&en->lock);
-	r = look(en, id, attempt, &same, &old, e);
+	r = look(en, id, attempt, 0, &same, &old, e);
 	if (r == 0 && same != NULL) {
 		repeat(en, same, a);
 		a->id = id;	/* the job may go when the lock does */
@@ -236,7 +260,7 @@ engine_add(struct engine *en, const struct decode_generate *g,
 	if (r != 0)
 		return r;
 	pthread_mutex_lock(&en->lock);
-	r = look(en, g->id, g->attempt, &same, &old, e);
+	r = look(en, g->id, g->attempt, j->n_tokens, &same, &old, e);
 	if (r == 0 && same != NULL) {
 		repeat(en, same, a);
 	} else if (r == 0) {
@@ -362,6 +386,22 @@ engine_status(struct engine *en, struct decode_status *s)
 	pthread_mutex_unlock(&en->lock);
 }
 
+static void
+count_pages(const struct scheduler *s, struct engine_stats *st)
+{
+	st->queued_tokens = s->queued_tokens;
+	st->cached_tokens = s->counts.found_tokens;
+	st->cache_queries = s->counts.queries;
+	st->cache_hits = s->counts.hits;
+	st->page_copies = s->counts.copies;
+	st->preemptions = s->counts.preempted;
+	st->evictions = s->cache.tree.n_evictions;
+	st->kv_pages = s->cache.tree.n;
+	st->kv_pages_free = kv_cache_available(&s->cache);
+	st->kv_pages_cached = s->cache.tree.n_cached;
+	st->kv_pages_pinned = s->cache.tree.n_pinned;
+}
+
 void
 engine_stats(struct engine *en, struct engine_stats *st)
 {
@@ -371,8 +411,7 @@ engine_stats(struct engine *en, struct engine_stats *st)
 	st->queued = en->scheduler.n_queued;
 	st->held = en->n_jobs;
 	st->slots = en->c.n_slots;
-	st->kv_pages = en->scheduler.pages.n;
-	st->kv_pages_free = en->scheduler.pages.n_free;
+	count_pages(&en->scheduler, st);
 	st->paused = 0;
 	for (int i = 0; i < en->n_jobs; i++)
 		st->paused += en->jobs[i]->state == JOB_RUNNING &&

@@ -27,8 +27,11 @@ struct engine_config {
 	const char *boot;		/* borrowed */
 	int n_slots;			/* requests that run at once */
 	int queue_max;			/* requests that wait */
+	int64_t queue_tokens;		/* and their tokens */
 	int32_t n_pages;		/* at least those of one full context */
 	int32_t step_rows;		/* n_slots..BACKEND_ROWS_MAX */
+	int32_t prefill_rows;		/* of prompts, when somebody decodes */
+	bool prefix_cache;		/* share pages, keep what is in them */
 	int speculate;			/* SPECULATE_AUTO, 0: off, or guesses in
 					 * every draft: see speculate.h */
 	int64_t (*clock_us)(void *arg);
@@ -55,6 +58,18 @@ struct engine_config {
 	C(lease_expired, "lease_expiries_total", "",                          \
 	    "requests dropped since nobody acknowledged them")                \
 	C(prompt_tokens, "prompt_tokens_total", "", "prompt tokens computed") \
+	C(cached_tokens, "prefix_cache_tokens_total", "",                     \
+	    "tokens that were found in the KV cache and not computed")        \
+	C(cache_queries, "prefix_cache_queries_total", "",                    \
+	    "requests that were looked up in the KV cache")                   \
+	C(cache_hits, "prefix_cache_hits_total", "",                          \
+	    "of these, some of whose tokens were there")                      \
+	C(evictions, "kv_page_evictions_total", "",                           \
+	    "pages that were forgotten since memory was needed")              \
+	C(page_copies, "kv_page_copies_total", "",                            \
+	    "pages that were copied, a part of them being known")             \
+	C(preemptions, "preemptions_total", "",                               \
+	    "times a request went back to the queue for want of pages")       \
 	C(generated_tokens, "generated_tokens_total", "", "tokens sampled")   \
 	C(drafts, "drafts_total", "", "drafts that were verified")            \
 	C(draft_tokens, "draft_tokens_total", "", "tokens in them")           \
@@ -69,12 +84,16 @@ struct engine_config {
 #define ENGINE_GAUGES(G)                                                      \
 	G(running, "running_requests", "", "requests in slots")               \
 	G(queued, "queued_requests", "", "requests waiting for a slot")       \
+	G(queued_tokens, "queued_tokens", "", "tokens of those")              \
 	G(held, "held_requests", "", "running, queued, or not yet acknowledged") \
 	G(paused, "paused_requests", "",                                      \
 	    "running, but waiting for an acknowledgement")                    \
 	G(slots, "slots", "", "requests that can run at once")                \
 	G(kv_pages, "kv_pages", "", "pages of the KV cache")                  \
-	G(kv_pages_free, "kv_pages_free", "", "pages that nobody has")
+	G(kv_pages_free, "kv_pages_free", "", "pages that nobody needs")      \
+	G(kv_pages_cached, "kv_pages_cached", "",                             \
+	    "of these, pages with tokens that can be found")                  \
+	G(kv_pages_pinned, "kv_pages_pinned", "", "pages that sessions keep")
 
 struct engine_stats {
 #define MEMBER(name, metric, labels, doc) int64_t name;

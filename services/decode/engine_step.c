@@ -133,6 +133,7 @@ settle(struct engine *en, const struct share *sh)
 		job_end(j, j->pending);
 	else if (sh->n_samples > 0)
 		accept(en, sh);
+	scheduler_fed(&en->scheduler, j);
 	if (j->finish != JOB_RUNS)
 		engine_retire(en, j);
 }
@@ -162,32 +163,47 @@ collect(struct engine *en)
 	return array;
 }
 
+/* The part of a step without the lock; *us: how long, if there are rows. */
+static int
+compute(struct engine *en, int64_t *us, struct err *e)
+{
+	const struct scheduler *s = &en->scheduler;
+	struct backend *b = en->c.backend;
+	struct plan *p = &en->plan;
+	int r = 0;
+
+	for (int i = 0; i < s->n_copies && r == 0; i++)
+		r = b->copy_page(b, s->copies[i].from, s->copies[i].to,
+		    s->copies[i].n, e);
+	if (r != 0 || p->n_rows == 0)
+		return r;
+	*us = -engine_now(en);
+	if ((r = b->forward(b, p->rows, p->n_rows, en->logits, e)) != 0)
+		return r;
+	sample(en);
+	*us += engine_now(en);
+	speculate_time(&en->speculate, p, *us);
+	metrics_observe(&en->step_times, (double)*us / 1e6);
+	return 0;
+}
+
 int
 engine_step(struct engine *en, bool *worked, struct err *e)
 {
 	struct plan *p = &en->plan;
 	json_t *events;
-	int64_t step;
-	int r = 0;
+	int64_t step, us;
+	int r;
 
 	atomic_fetch_add(&en->beats, 1);
 	pthread_mutex_lock(&en->lock);
 	begin(en);
 	pthread_mutex_unlock(&en->lock);
-	if (p->n_rows > 0) {
-		int64_t us = -engine_now(en);
-
-		r = en->c.backend->forward(en->c.backend, p->rows, p->n_rows,
-		    en->logits, e);
-		if (r != 0)
-			return r;
-		sample(en);
-		us += engine_now(en);
-		speculate_time(&en->speculate, p, us);
-		metrics_observe(&en->step_times, (double)us / 1e6);
-	}
+	if ((r = compute(en, &us, e)) != 0)
+		return r;
 	pthread_mutex_lock(&en->lock);
 	en->stats.steps += p->n_rows > 0;
+	scheduler_copied(&en->scheduler);
 	for (int i = 0; i < p->n_shares; i++)
 		settle(en, &p->shares[i]);
 	events = collect(en);

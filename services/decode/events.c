@@ -131,8 +131,9 @@ encode_logprobs(const struct events *ev, int i, const struct tokenizer *t)
 static json_t *
 encode_stats(const struct events_outcome *out)
 {
-	return json_pack("{s:I, s:i, s:I, s:f, s:f, s:f}",
-	    "n_prompt", (json_int_t)out->n_prompt, "n_cached", 0,
+	return json_pack("{s:I, s:I, s:I, s:f, s:f, s:f}",
+	    "n_prompt", (json_int_t)out->n_prompt,
+	    "n_cached", (json_int_t)out->n_cached,
 	    "n_generated", (json_int_t)out->n_generated,
 	    "queue_ms", out->queue_ms, "prefill_ms", out->prefill_ms,
 	    "decode_ms", out->decode_ms);

@@ -140,6 +140,9 @@ take_parameters(struct job *j, const struct job_context *c,
 	};
 	j->n_logprobs = (int)g->logprobs;
 	j->ignore_eos = g->ignore_eos;
+	j->client = g->client;
+	j->kv.salt = (uint64_t)g->cache_salt;
+	j->kv.alone = !g->cache_prompt;
 	j->lease_us = g->lease_ms * 1000;
 	j->created_us = j->renewed_us = now_us;
 	if (g->deadline_ms > 0)
@@ -192,10 +195,10 @@ take_prompt(struct job *j, const struct job_context *c,
 	j->limit = (int32_t)room;
 	if (room < n_forced)
 		room = n_forced;
-	j->n_pages = (int32_t)((n_prompt + room + KV_PAGE - 1) / KV_PAGE);
+	j->kv.room = (int32_t)((n_prompt + room + KV_PAGE - 1) / KV_PAGE);
 	j->tokens = calloc(n_prompt + room, sizeof(*j->tokens));
-	j->pages = calloc((size_t)j->n_pages, sizeof(*j->pages));
-	if (j->tokens == NULL || j->pages == NULL)
+	j->kv.pages = calloc((size_t)j->kv.room, sizeof(*j->kv.pages));
+	if (j->tokens == NULL || j->kv.pages == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for %zu tokens",
 		    n_prompt + room);
 	for (size_t i = 0; i < n_prompt; i++) {
@@ -262,7 +265,7 @@ job_destroy(struct job *j)
 	free(j->stop_text);
 	free(j->bias);
 	free(j->tokens);
-	free(j->pages);
+	free(j->kv.pages);
 	free(j);
 }
 
@@ -343,7 +346,8 @@ job_outcome(const struct job *j)
 
 	return (struct events_outcome){
 		.finish = job_finish_name(j->finish),
-		.n_prompt = j->n_prompt, .n_generated = job_n_generated(j),
+		.n_prompt = j->n_prompt, .n_cached = j->n_cached,
+		.n_generated = job_n_generated(j),
 		.queue_ms = (double)(started - j->created_us) / 1000,
 		.prefill_ms = (double)(first - started) / 1000,
 		.decode_ms = (double)(j->done_us - first) / 1000,

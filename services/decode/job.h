@@ -6,6 +6,7 @@
 
 #include "decode.h"
 #include "events.h"
+#include "kv_cache.h"
 #include "model/model.h"
 #include "sampler.h"
 #include "tokenizer/textstream.h"
@@ -39,8 +40,8 @@ struct job {
 	int32_t n_prompt, n_tokens;
 	int32_t limit;		/* tokens it may generate */
 	int32_t n_fed;		/* tokens whose rows are in the KV cache */
-	int32_t *pages;		/* [n_pages] owned; filled while it runs */
-	int32_t n_pages;
+	int32_t n_cached;	/* of the prompt: found, not computed */
+	struct kv_seq kv;	/* its pages while it runs; owned */
 
 	struct sampler_params sampling;
 	struct sampler_bias *bias;	/* owned; sampling borrows it */
@@ -54,6 +55,9 @@ struct job {
 	/* The engine's.  Microseconds of its clock; 0: not yet, or never. */
 	struct job *next;	/* in the queue */
 	int64_t order;		/* of arrival */
+	int64_t rank;		/* of its first slot; 0: it never had one */
+	int64_t client;		/* whose it is; 0: nobody's but its own */
+	int n_preempted;	/* how often it lost its slot */
 	bool in_step;		/* the step in progress reads it */
 	bool dropped;		/* free it when that step is over */
 	enum job_finish pending;/* end it when that step is over */

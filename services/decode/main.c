@@ -298,6 +298,9 @@ start_engine(struct service *sv, const struct backend_options *b)
 		.backend = &sv->backend, .boot = sv->boot,
 		.n_slots = (int)sv->options.slots,
 		.queue_max = (int)sv->options.queue,
+		.queue_tokens = sv->options.queue_tokens,
+		.prefill_rows = (int32_t)sv->options.prefill_rows,
+		.prefix_cache = sv->options.prefix_cache,
 		.n_pages = b->n_pages, .step_rows = b->max_rows,
 		.clock_us = clock_us, .on_step = on_step, .arg = sv,
 	};

@@ -1,87 +1,41 @@
+/*
+ * Who is in the next step.  Those who decode have a row each: their weights are
+ * read anyway.  Prompts share what is left; while somebody decodes, that is less
+ * than a step could hold, for it is what the others wait for between two tokens.
+ *
+ * Half of it is shared equally between clients, so that a short prompt is not
+ * stuck behind a long one, nor one client behind another's many; the rest goes
+ * to the oldest, so that of several long prompts one is ready soon instead of
+ * all late.
+ */
 #include <stdlib.h>
+#include <string.h>
 
 #include "scheduler.h"
 
 int
-scheduler_init(struct scheduler *s, int n_slots, int32_t n_pages,
-    int32_t step_rows, struct err *e)
+scheduler_init(struct scheduler *s, const struct scheduler_config *c,
+    struct err *e)
 {
-	*s = (struct scheduler){ .n_slots = n_slots, .step_rows = step_rows };
-	s->slots = calloc((size_t)n_slots, sizeof(*s->slots));
-	if (s->slots == NULL)
+	*s = (struct scheduler){ .c = *c };
+	s->slots = calloc((size_t)c->n_slots, sizeof(*s->slots));
+	s->copies = calloc((size_t)c->n_slots, sizeof(*s->copies));
+	if (s->slots == NULL || s->copies == NULL) {
+		scheduler_finish(s);
 		return err_set(e, ERR_NO_MEMORY, "no memory for %d slots",
-		    n_slots);
-	return kv_pages_init(&s->pages, n_pages, e);
+		    c->n_slots);
+	}
+	return kv_cache_init(&s->cache, c->n_pages,
+	    (c->n_ctx + KV_PAGE - 1) / KV_PAGE, c->sharing, e);
 }
 
 void
 scheduler_finish(struct scheduler *s)
 {
 	free(s->slots);
-	kv_pages_finish(&s->pages);
+	free(s->copies);
+	kv_cache_finish(&s->cache);
 	*s = (struct scheduler){ 0 };
-}
-
-void
-scheduler_enqueue(struct scheduler *s, struct job *j)
-{
-	j->state = JOB_QUEUED;
-	j->next = NULL;
-	if (s->tail != NULL)
-		s->tail->next = j;
-	else
-		s->head = j;
-	s->tail = j;
-	s->n_queued++;
-}
-
-static void
-unqueue(struct scheduler *s, struct job *j)
-{
-	struct job **at = &s->head, *before = NULL;
-
-	while (*at != j) {
-		before = *at;
-		at = &(*at)->next;
-	}
-	*at = j->next;
-	if (s->tail == j)
-		s->tail = before;
-	j->next = NULL;
-	s->n_queued--;
-}
-
-void
-scheduler_remove(struct scheduler *s, struct job *j)
-{
-	if (j->state == JOB_QUEUED)
-		unqueue(s, j);
-	if (j->state == JOB_RUNNING) {
-		for (int i = 0; i < s->n_slots; i++)
-			if (s->slots[i] == j)
-				s->slots[i] = NULL;
-		kv_pages_give(&s->pages, j->pages, j->n_pages);
-		s->n_running--;
-	}
-	j->state = JOB_DONE;
-}
-
-void
-scheduler_admit(struct scheduler *s, int64_t now_us)
-{
-	for (int i = 0; i < s->n_slots && s->head != NULL; i++) {
-		struct job *j = s->head;
-
-		if (s->slots[i] != NULL)
-			continue;
-		if (!kv_pages_take(&s->pages, j->pages, j->n_pages))
-			return;
-		unqueue(s, j);
-		j->state = JOB_RUNNING;
-		j->started_us = now_us;
-		s->slots[i] = j;
-		s->n_running++;
-	}
 }
 
 static void
@@ -97,40 +51,132 @@ is_decoding(const struct job *j)
 	return j->n_tokens - j->n_fed == 1;
 }
 
-/* The oldest prompt that is not in the plan yet. */
-static struct job *
-oldest_prompt(const struct scheduler *s, const struct job *after)
+/*
+ * Does i compute the page that j needs next?  Then j need not: many requests
+ * with one long prompt cost little more than one.
+ */
+static bool
+is_computing_for(const struct job *i, const struct job *j)
 {
-	struct job *best = NULL;
+	int32_t k = j->kv.n_shared, n = (k + 1) * KV_PAGE;
 
-	for (int i = 0; i < s->n_slots; i++) {
+	return !i->kv.alone && !j->kv.alone && i->kv.salt == j->kv.salt &&
+	    i->kv.n_shared == k && j->n_fed == k * KV_PAGE &&
+	    i->n_tokens > n && j->n_tokens > n &&
+	    (k == 0 || i->kv.pages[k - 1] == j->kv.pages[k - 1]) &&
+	    memcmp(i->tokens + k * KV_PAGE, j->tokens + k * KV_PAGE,
+	    KV_PAGE * sizeof(*j->tokens)) == 0;
+}
+
+/* Shares without rows for the prompts, oldest first, from p->n_shares on, but
+ * not for those who wait for a page of another.  Returns how many. */
+static int
+prompts(struct scheduler *s, struct share *to)
+{
+	int n = 0, n_kept = 0;
+
+	for (int i = 0; i < s->c.n_slots; i++) {
 		struct job *j = s->slots[i];
+		int k = n;
 
-		if (j == NULL || is_decoding(j) || (after != NULL &&
-		    j->order <= after->order))
+		if (j == NULL || is_decoding(j) || events_full(&j->events))
 			continue;
-		if (best == NULL || j->order < best->order)
-			best = j;
+		for (; k > 0 && to[k - 1].job->rank > j->rank; k--)
+			to[k] = to[k - 1];
+		to[k] = (struct share){ .job = j };
+		n++;
 	}
-	return best;
+	for (int i = 0; i < n; i++) {
+		struct job *j = to[i].job;
+		int32_t fed = kv_cache_match(&s->cache, &j->kv, j->tokens,
+		    j->n_fed, j->n_tokens - 1);
+		bool waits = false;
+
+		s->counts.found_tokens += fed - j->n_fed;
+		if (j->n_preempted == 0 && j->n_fed < j->n_prompt)
+			j->n_cached += (fed < j->n_prompt ? fed : j->n_prompt) -
+			    j->n_fed;
+		j->n_fed = fed;
+		for (int k = 0; k < n_kept && s->c.sharing && !waits; k++)
+			waits = is_computing_for(to[k].job, j);
+		if (!waits)
+			to[n_kept++] = to[i];
+	}
+	return n_kept;
+}
+
+static int32_t
+least(int32_t a, int32_t b)
+{
+	return a < b ? a : b;
+}
+
+static bool
+same_client(const struct job *a, const struct job *b)
+{
+	return a == b || (a->client != 0 && a->client == b->client);
+}
+
+/* Up to budget rows for the n shares at sh. */
+static void
+divide(struct share *sh, int n, int32_t budget)
+{
+	int32_t half = (budget + 1) / 2, quota, n_clients = 0;
+
+	for (int i = 0; i < n; i++) {
+		bool first = true;
+
+		for (int k = 0; k < i && first; k++)
+			first = !same_client(sh[k].job, sh[i].job);
+		n_clients += first;
+	}
+	quota = n_clients > 0 && half > n_clients ? half / n_clients : 1;
+	for (int i = 0; i < n; i++) {
+		int32_t left = quota, wants = sh[i].job->n_tokens -
+		    sh[i].job->n_fed;
+
+		for (int k = 0; k < i; k++)
+			if (same_client(sh[k].job, sh[i].job))
+				left -= sh[k].n_rows;
+		sh[i].n_rows = least(least(left, wants), budget);
+		budget -= sh[i].n_rows;
+	}
+	for (int i = 0; i < n; i++) {
+		int32_t more = least(budget, sh[i].job->n_tokens -
+		    sh[i].job->n_fed - sh[i].n_rows);
+
+		sh[i].n_rows += more;
+		budget -= more;
+	}
 }
 
 void
-scheduler_plan(const struct scheduler *s, struct plan *p)
+scheduler_plan(struct scheduler *s, struct plan *p)
 {
-	struct job *j = NULL;
+	struct share *sh;
+	int32_t budget;
+	int n;
 
 	p->n_rows = p->n_shares = 0;
-	for (int i = 0; i < s->n_slots; i++)
+	for (int i = 0; i < s->c.n_slots; i++)
 		if (s->slots[i] != NULL && is_decoding(s->slots[i]) &&
 		    !events_full(&s->slots[i]->events))
 			add_share(p, s->slots[i], 1);
-	while (p->n_rows < s->step_rows && (j = oldest_prompt(s, j)) != NULL) {
-		int32_t left = s->step_rows - p->n_rows;
-		int32_t n = j->n_tokens - j->n_fed;
+	budget = s->c.step_rows - p->n_rows;
+	if (p->n_rows > 0)
+		budget = least(budget, s->c.prefill_rows);
+	sh = p->shares + p->n_shares;
+	n = prompts(s, sh);
+	divide(sh, n, budget);
+	for (int i = 0; i < n; i++)
+		if (sh[i].n_rows > 0)
+			add_share(p, sh[i].job, sh[i].n_rows);
+}
 
-		add_share(p, j, n < left ? n : left);
-	}
+void
+scheduler_fed(struct scheduler *s, struct job *j)
+{
+	kv_cache_commit(&s->cache, &j->kv, j->tokens, j->n_fed);
 }
 
 void
@@ -149,7 +195,7 @@ plan_fill(struct plan *p)
 		for (int32_t pos = j->n_fed; pos < end; pos++)
 			*row++ = (struct backend_row){
 				.token = j->tokens[pos], .pos = pos,
-				.pages = j->pages,
+				.pages = j->kv.pages,
 				.want_logits = pos >= end - sh->n_samples,
 			};
 		p->n_samples += sh->n_samples;

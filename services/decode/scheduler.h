@@ -6,19 +6,46 @@
 
 #include "backend/backend.h"
 #include "job.h"
-#include "kv_pages.h"
+#include "kv_cache.h"
 
 /*
- * Who waits, who has a slot, and who is in the next step.  First come, first
- * served: the first in the queue gets the next slot as soon as there are pages
- * for all it may need, and nobody overtakes it.  One thread at a time.
+ * Who waits, who has a slot and pages, and who is in the next step.  One thread
+ * at a time.
  */
-struct scheduler {
-	struct job **slots;	/* [n_slots] NULL: free; owned */
-	int n_slots, n_running, n_queued;
-	struct job *head, *tail;
-	struct kv_pages pages;
+struct scheduler_config {
+	int n_slots;		/* requests that run at once */
+	int32_t n_pages;	/* of the KV cache: n_ctx fits */
+	int32_t n_ctx;		/* tokens of one request at most */
 	int32_t step_rows;	/* rows of one step; at least n_slots */
+	int32_t prefill_rows;	/* of prompts, when somebody decodes; >= 1 */
+	int32_t ahead;		/* drafts that a row may have behind it */
+	bool sharing;		/* of pages with the same prefix */
+};
+
+/* Positions 0..n-1 of one page to another, before the next step. */
+struct page_copy {
+	int32_t from, to, n;
+};
+
+/* Counters since the start. */
+struct scheduler_counts {
+	int64_t queries, hits;	/* admitted, never ran before; found some */
+	int64_t found_tokens;	/* that need not be computed, in all */
+	int64_t copies;		/* of pages */
+	int64_t preempted;	/* times a request went back to the queue */
+};
+
+struct scheduler {
+	struct scheduler_config c;
+	struct job **slots;	/* [n_slots] NULL: free; owned */
+	struct job *head;	/* of the queue */
+	int n_running, n_queued;
+	int64_t queued_tokens;	/* of those who wait, to be computed */
+	int64_t n_ranks;
+	struct kv_cache cache;
+	struct page_copy *copies;	/* [n_copies] room for n_slots; owned */
+	int n_copies;
+	struct scheduler_counts counts;
 };
 
 /* The rows of one job in a step. */
@@ -37,24 +64,35 @@ struct plan {
 	int n_rows, n_shares, n_samples;
 };
 
-int scheduler_init(struct scheduler *s, int n_slots, int32_t n_pages,
-    int32_t step_rows, struct err *e);
+int scheduler_init(struct scheduler *s, const struct scheduler_config *c,
+    struct err *e);
 void scheduler_finish(struct scheduler *s);
 
 void scheduler_enqueue(struct scheduler *s, struct job *j);
 
-/* Take j out of the queue or its slot, whose pages are free again. */
+/* Take j out of the queue or its slot.  Its pages stay known until they are
+ * needed. */
 void scheduler_remove(struct scheduler *s, struct job *j);
 
-/* Give free slots to those who wait. */
+/*
+ * A page for the next token of everyone who decodes, then slots and pages to
+ * those who wait.  Who has no page for its next token afterwards is in the queue
+ * again.  s->copies are to be made before the next step, and the step to be
+ * followed by scheduler_copied.
+ */
 void scheduler_admit(struct scheduler *s, int64_t now_us);
+void scheduler_copied(struct scheduler *s);
 
 /*
- * The shares of the next step: one row of everyone who decodes, and what is left
- * of step_rows to the prompts, oldest first.  Who has DECODE_UNACKED_MAX pieces
- * waiting for an ack is left out.  p->rows come with plan_fill.
+ * The shares of the next step: one row of everyone who decodes, then rows of the
+ * prompts up to step_rows, or up to prefill_rows of them if somebody decodes.
+ * Who has DECODE_UNACKED_MAX pieces waiting for an ack is left out.  p->rows
+ * come with plan_fill.
  */
-void scheduler_plan(const struct scheduler *s, struct plan *p);
+void scheduler_plan(struct scheduler *s, struct plan *p);
+
+/* j->n_fed is what it is now: tokens before it are final, and computed. */
+void scheduler_fed(struct scheduler *s, struct job *j);
 
 /* Write the rows and the n_samples of the shares; drafts stand in the tokens of
  * a job, past its n_tokens. */

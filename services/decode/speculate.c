@@ -140,7 +140,7 @@ room(const struct job *j)
 {
 	int32_t answer = j->limit - job_n_generated(j) - 1;
 	int32_t pieces = DECODE_UNACKED_MAX - j->events.n - 1;
-	int32_t pages = j->n_pages * KV_PAGE - j->n_fed - 1;
+	int32_t pages = j->kv.n_pages * KV_PAGE - j->n_fed - 1;
 	int32_t n = answer < pieces ? answer : pieces;
 
 	return n < pages ? n : pages;

@@ -45,6 +45,18 @@ forward(struct backend *b, const struct backend_row *rows, int n,
 	return 0;
 }
 
+/* Nothing is kept of a page, so there is nothing to copy. */
+static int
+copy_page(struct backend *b, int32_t from, int32_t to, int n, struct err *e)
+{
+	(void)b;
+	(void)from;
+	(void)to;
+	(void)n;
+	(void)e;
+	return 0;
+}
+
 /* A token for each byte, spelled as GPT-2 does, and two special ones. */
 static struct tokenizer *
 make_tokenizer(void)
@@ -84,11 +96,13 @@ start(void)
 {
 	struct engine_config c = { .backend = &sv.backend, .boot = sv.boot,
 		.n_slots = 2, .queue_max = 4, .n_pages = 2 * N_CTX / KV_PAGE,
-		.step_rows = 64, .clock_us = clock_us, .on_step = on_step };
+		.step_rows = 64, .prefill_rows = 16, .queue_tokens = 2048,
+		.prefix_cache = true, .clock_us = clock_us, .on_step = on_step };
 	struct err e;
 
 	strcpy(sv.boot, "0123456789abcdef");
-	sv.backend = (struct backend){ .name = "fuzz", .forward = forward };
+	sv.backend = (struct backend){ .name = "fuzz", .forward = forward,
+		.copy_page = copy_page };
 	sv.model.config = (struct model_config){ .vocab = N_VOCAB,
 		.n_ctx = N_CTX, .bos = 257, .eos = { 256 }, .n_eos = 1 };
 	strcpy(sv.model.architecture, "fuzz");

@@ -89,6 +89,17 @@ world_forward(struct backend *b, const struct backend_row *rows, int n,
 	return 0;
 }
 
+static inline int
+world_copy_page(struct backend *b, int32_t from, int32_t to, int n,
+    struct err *e)
+{
+	(void)b;
+	(void)e;
+	memcpy(world.kv + to * KV_PAGE, world.kv + from * KV_PAGE,
+	    (size_t)n * sizeof(*world.kv));
+	return 0;
+}
+
 static inline const char *
 world_id(int n)
 {
@@ -220,13 +231,15 @@ world_reset(void)
 	world_tokenizer();
 	world.now_us = 1000000;
 	world.backend.forward = world_forward;
+	world.backend.copy_page = world_copy_page;
 	world.model = (struct model_config){ .vocab = WORLD_VOCAB,
 		.n_ctx = WORLD_CTX, .bos = WORLD_BOS, .eos = { WORLD_EOS }, .n_eos = 1 };
 	world.config = (struct engine_config){
 		.job = { &world.model, world.tokenizer, WORLD_CTX },
 		.backend = &world.backend, .boot = "0123456789abcdef",
 		.n_slots = 4, .queue_max = 8, .n_pages = 2 * WORLD_CTX / KV_PAGE,
-		.step_rows = 64, .clock_us = world_clock,
+		.step_rows = 64, .prefill_rows = 64, .queue_tokens = 100000,
+		.prefix_cache = true, .clock_us = world_clock,
 		.on_step = world_on_step,
 	};
 }
