@@ -22,6 +22,7 @@
 #include "ops.h"
 #include "ppl.h"
 #include "request.h"
+#include "topology.h"
 
 enum {
 	REQUEST_THREADS = 2,
@@ -204,6 +205,37 @@ choose_template(struct service *sv)
 	}
 }
 
+/* The weights, where and how --pages, --mlock and --threads want them. */
+static void
+open_model(struct service *sv, int n_threads)
+{
+	const struct decode_options *o = &sv->options;
+	struct model_open_options mo = { .pages = options_pages(o) };
+	struct model *m = &sv->model;
+	struct topology_set mask;
+	struct topology top;
+	struct err e = { 0 };
+	size_t huge;
+
+	topology_mask(&mask);
+	topology_read("", &mask, &top);
+	if (n_threads > top.n_cpus)
+		log_warn("--threads %d: more than the %d processors it may use, "
+		    "they will wait for each other", n_threads, top.n_cpus);
+	mo.n_threads = n_threads > 0 ? n_threads : topology_threads(&top);
+	mo.nodes = top.nodes;
+	if (model_open_with(o->model, &mo, m, &e) != 0)
+		die(&e);
+	model_guard(m, o->model);
+	if (o->mlock && model_lock(m, &e) != 0)
+		log_warn("%s, ignoring", e.text);
+	huge = memory_huge(m->map, m->map_size);
+	log_info("weights: %zu MiB, of which %zu in 2 MiB pages (%s)",
+	    m->map_size >> 20, (huge < m->map_size ? huge : m->map_size) >> 20,
+	    m->mapped ? "the file is mapped" : m->memory.reserved ? "reserved" :
+	    "transparent");
+}
+
 /* Model, tokenizer, backend: whatever --bench and --ppl need, too. */
 static void
 load(struct service *sv, struct backend_options *b)
@@ -211,9 +243,7 @@ load(struct service *sv, struct backend_options *b)
 	const struct decode_options *o = &sv->options;
 	struct err e = { 0 };
 
-	if (model_open(o->model, o->mlock, &sv->model, &e) != 0)
-		die(&e);
-	model_guard(&sv->model, o->model);
+	open_model(sv, b->n_threads);
 	if (sv->model.note[0] != '\0')
 		log_info("%s: %s", o->model, sv->model.note);
 	if (tokenizer_load(sv->model.tokenizer, sv->model.n_tokenizer,
@@ -229,10 +259,6 @@ load(struct service *sv, struct backend_options *b)
 	choose_template(sv);
 	if (backend_open(&sv->model, b, &sv->backend, &e) != 0)
 		die(&e);
-	if (o->mlock && !sv->model.locked)
-		log_warn("the weights (%zu MB) are not locked in memory, "
-		    "ignoring: raise LimitMEMLOCK= of the unit (or ulimit -l)",
-		    sv->model.map_size >> 20);
 	sv->n_ctx = b->n_ctx;
 	sv->model_id = o->model_id[0] != '\0' ? o->model_id : sv->model.name;
 }
@@ -243,7 +269,7 @@ measure(struct service *sv, struct backend_options *b)
 {
 	const struct decode_options *o = &sv->options;
 	struct bench_options bench = {
-		.n_threads = (int)o->threads, .n_ctx = b->n_ctx,
+		.n_threads = b->n_threads, .n_ctx = b->n_ctx,
 		.n_pages = b->n_pages, .max_rows = b->max_rows, .json = o->json,
 	};
 	struct ppl_options ppl = {
@@ -382,7 +408,9 @@ main(int argc, char *argv[])
 	log_init("decode", strcmp(sv.options.log_format, "json") == 0 ?
 	    LOG_FORMAT_JSON : LOG_FORMAT_TEXT, sv.options.verbose);
 	b = (struct backend_options){ .name = sv.options.backend,
-		.isa = sv.options.isa, .n_threads = (int)sv.options.threads };
+		.isa = sv.options.isa, .pin = sv.options.pin };
+	if (options_threads(&sv.options, &b.n_threads, &e) != 0)
+		die(&e);
 	if (json_array_size(sv.options.bench) > 0 || sv.options.ppl[0] != '\0') {
 		load(&sv, &b);
 		measure(&sv, &b);

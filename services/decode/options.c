@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cpu_team.h"
 #include "options.h"
 #include "ppl_walk.h"
 #include "speculate.h"
@@ -26,6 +27,8 @@ static const struct {
 	{ option, offsetof(struct decode_options, member), words }
 	CHOICE(backend, "--backend", backends),
 	CHOICE(isa, "--isa", "auto, avx512, avx2, scalar"),
+	CHOICE(kv, "--kv", "f16, i8"),
+	CHOICE(pages, "--pages", "auto, huge, normal"),
 	CHOICE(attn, "--attn", "auto, split-kv-fd"),
 	CHOICE(rope_mode, "--rope-mode", "auto, hf-split-half, interleaved"),
 	CHOICE(log_format, "--log-format", "text, json"),
@@ -56,6 +59,7 @@ options_check(const struct decode_options *o, struct err *e)
 	struct bench_options b;
 	struct err why;
 	int32_t stride;
+	int n_threads;
 	int mode, r;
 
 	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
@@ -84,7 +88,32 @@ options_check(const struct decode_options *o, struct err *e)
 		return err_set(e, why.code, "--chat-template: %s", why.text);
 	if ((r = options_speculate(o, &mode, e)) != 0)
 		return r;
+	if (options_threads(o, &n_threads, e) != 0)
+		return e->code;
 	return options_depths(o, &b, e);
+}
+
+int
+options_threads(const struct decode_options *o, int *n, struct err *e)
+{
+	char *end;
+	long v = strtol(o->threads, &end, 10);
+	bool is_number = o->threads[0] >= '0' && o->threads[0] <= '9' &&
+	    *end == '\0';
+
+	if (strcmp(o->threads, "auto") != 0 &&
+	    (!is_number || v < 1 || v > CPU_TEAM_MAX))
+		return err_set(e, ERR_RANGE, "--threads: '%.32s' is not auto, or "
+		    "a number from 1 to %d", o->threads, CPU_TEAM_MAX);
+	*n = is_number ? (int)v : 0;
+	return 0;
+}
+
+enum model_pages
+options_pages(const struct decode_options *o)
+{
+	return strcmp(o->pages, "huge") == 0 ? MODEL_HUGE :
+	    strcmp(o->pages, "normal") == 0 ? MODEL_NORMAL : MODEL_AUTO;
 }
 
 int
@@ -169,6 +198,7 @@ options_size(const struct decode_options *o, struct model *m,
 	}
 	b->n_ctx = (int32_t)n_ctx;
 	b->n_pages = pages_of(tokens < all ? tokens : all);
+	b->kv = o->kv;
 	b->max_rows = (int32_t)(o->step_rows > 0 ? o->step_rows : STEP_ROWS);
 	if (b->max_rows < o->slots)
 		b->max_rows = (int32_t)o->slots;

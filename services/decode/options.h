@@ -34,15 +34,20 @@
 	F(STR, speculate, 1, 8, "\"auto\"", "bytes",                          \
 	    "guess from what was said before: auto, off, or 1 to 16 tokens")  \
 	F(STR, backend, 1, 16, "\"auto\"", "bytes", "one of auto, gpu, cpu, ref")  \
-	F(INT, threads, 0, 256, "0", "threads",                               \
-	    "threads of the cpu backend; 0: one per core it may use")                 \
+	F(STR, threads, 1, 8, "\"auto\"", "bytes",                            \
+	    "threads of the cpu backend, 1 to 256; auto: one per core it may use") \
+	F(BOOL, pin, 0, 0, "false", "",                                       \
+	    "keep each of these threads on one processor")                    \
 	F(STR, isa, 1, 16, "\"auto\"", "bytes",                               \
 	    "instructions of the cpu backend: auto, avx512, avx2, scalar")               \
+	F(STR, kv, 1, 8, "\"f16\"", "bytes", "KV cache: f16, or i8, half of it") \
 	F(STR, attn, 1, 32, "\"auto\"", "bytes", "attention: auto or split-kv-fd")       \
 	F(STR, rope_mode, 1, 32, "\"auto\"", "bytes",                         \
 	    "rotary pairs: auto (as the file says), hf-split-half, interleaved")        \
 	F(STR, chat_template, 1, 4096, "\"auto\"", "bytes",                   \
 	    "auto (what the model has), a name, or a file with its text")     \
+	F(STR, pages, 1, 8, "\"auto\"", "bytes",                              \
+	    "pages of the weights: auto, huge (2 MiB), normal (the file, mapped)") \
 	F(BOOL, mlock, 0, 0, "true", "", "keep the weights in memory")        \
 	F(INT, drain_ms, 0, 600000, "5000", "ms",                             \
 	    "time that requests in flight get to end after SIGTERM")               \
@@ -70,6 +75,12 @@ FIELD_STRUCT(decode_options, DECODE_OPTIONS);
 
 /* What the table cannot say: words from a list, numbers in --bench. */
 int options_check(const struct decode_options *o, struct err *e);
+
+/* --threads: 0 for auto.  ERR_RANGE as options_check. */
+int options_threads(const struct decode_options *o, int *n, struct err *e);
+
+/* --pages, which options_check has passed. */
+enum model_pages options_pages(const struct decode_options *o);
 
 /* The depths of --bench into b; n_depths is 0 without one. */
 int options_depths(const struct decode_options *o, struct bench_options *b,

@@ -22,34 +22,41 @@ n_groups(int32_t group, int32_t n_in)
 	return group > 0 && group < n_in ? (n_in + group - 1) / group : 1;
 }
 
-static int64_t
-ternary_bytes(const struct ternary *w)
+int64_t
+backend_ternary_bytes(const struct ternary *w)
 {
 	return (int64_t)w->n_out * (w->stride + n_groups(w->group, w->n_in) *
 	    (int64_t)sizeof(float));
+}
+
+int64_t
+backend_dense_bytes(const struct dense *d)
+{
+	static const int64_t size[] = {
+		[DENSE_BF16] = 2, [DENSE_I8] = 1, [DENSE_F32] = 4,
+		[DENSE_F16] = 2,
+	};
+
+	return (int64_t)d->n_out * d->n_in * size[d->type] +
+	    (d->scales != NULL ? (int64_t)sizeof(float) * d->n_out *
+	    n_groups(d->group, d->n_in) : 0);
 }
 
 /* Weights, norms and head: what one token reads at depth 0. */
 static int64_t
 bytes_per_token(const struct model *m)
 {
-	static const int64_t size[] = {
-		[DENSE_BF16] = 2, [DENSE_I8] = 1, [DENSE_F32] = 4,
-		[DENSE_F16] = 2,
-	};
 	const struct model_config *f = &m->config;
-	int64_t n = (int64_t)m->head.n_out * m->head.n_in * size[m->head.type] +
-	    (m->head.scales != NULL ? 4 * (int64_t)m->head.n_out *
-	    n_groups(m->head.group, m->head.n_in) : 0) +
-	    4 * (int64_t)f->hidden;
+	int64_t n = backend_dense_bytes(&m->head) + 4 * (int64_t)f->hidden;
 
 	for (int i = 0; i < f->n_layers; i++) {
 		const struct model_layer *l = &m->layers[i];
 
-		n += ternary_bytes(&l->q) + ternary_bytes(&l->k) +
-		    ternary_bytes(&l->v) + ternary_bytes(&l->o) +
-		    ternary_bytes(&l->gate) + ternary_bytes(&l->up) +
-		    ternary_bytes(&l->down) + 8 * (int64_t)f->hidden;
+		n += backend_ternary_bytes(&l->q) + backend_ternary_bytes(&l->k) +
+		    backend_ternary_bytes(&l->v) + backend_ternary_bytes(&l->o) +
+		    backend_ternary_bytes(&l->gate) +
+		    backend_ternary_bytes(&l->up) +
+		    backend_ternary_bytes(&l->down) + 8 * (int64_t)f->hidden;
 		if (f->sub_norms)
 			n += 4 * ((int64_t)f->n_heads * f->head_dim + f->ffn);
 	}
@@ -68,6 +75,10 @@ check(const struct backend_options *o, struct err *e)
 	if (o->n_pages < 1)
 		return err_set(e, ERR_RANGE, "%d pages of KV cache; 1 is the "
 		    "least", (int)o->n_pages);
+	if (o->kv != NULL && strcmp(o->kv, "f16") != 0 &&
+	    strcmp(o->kv, "i8") != 0)
+		return err_set(e, ERR_RANGE, "a KV cache in '%.16s'; f16 and i8 "
+		    "are possible", o->kv);
 	return 0;
 }
 

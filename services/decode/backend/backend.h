@@ -62,7 +62,8 @@ struct backend_row {
 struct backend_options {
 	const char *name;	/* "auto", "gpu", "cpu", "ref" */
 	const char *isa;	/* cpu: "auto", "avx512", "avx2", "scalar" */
-	int n_threads;		/* cpu: 0 for one per core of the affinity mask */
+	int n_threads;		/* cpu: 0 for as many as topology_threads says */
+	bool pin;		/* cpu: each thread stays on one processor */
 	int32_t n_pages;	/* KV pages to take memory for */
 	int32_t max_rows;	/* of one batch, 1..BACKEND_ROWS_MAX */
 	int32_t n_ctx;		/* positions a row may have */
@@ -104,6 +105,10 @@ struct backend {
  */
 int backend_open(const struct model *m, const struct backend_options *o,
     struct backend *b, struct err *e);
+
+/* Bytes that a product with a matrix reads of it: its scales, too. */
+int64_t backend_ternary_bytes(const struct ternary *w);
+int64_t backend_dense_bytes(const struct dense *d);
 
 /* One per backend, called by backend_open alone. */
 int backend_gpu_open(const struct model *m, const struct backend_options *o,

@@ -9,12 +9,10 @@
  * The cache is f16: half the traffic of f32, and on the demo model the
  * perplexity differs only in the fifth digit.
  */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "backend/cpu.h"
 
@@ -119,47 +117,6 @@ lay_out(struct cpu *c, struct arena *a)
 	}
 }
 
-/* Memory that could be had without swapping, bytes; the most if nobody says. */
-static size_t
-available(void)
-{
-	unsigned long long kib = 0;
-	FILE *f = fopen("/proc/meminfo", "re");
-	char line[128];
-
-	while (f != NULL && kib == 0 && fgets(line, sizeof(line), f) != NULL)
-		if (sscanf(line, "MemAvailable: %llu kB", &kib) != 1)
-			kib = 0;
-	if (f != NULL)
-		fclose(f);
-	return kib > 0 && kib < SIZE_MAX >> 10 ? (size_t)kib << 10 : SIZE_MAX;
-}
-
-/* n bytes of zeros, in huge pages where the kernel has them. */
-static void *
-map_bytes(size_t n, bool touch, const char *what, struct err *e)
-{
-	void *p = n > available() ? MAP_FAILED : mmap(NULL, n,
-	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED)
-		goto fail;
-	madvise(p, n, MADV_HUGEPAGE);
-#ifdef MADV_POPULATE_WRITE
-	if (touch && madvise(p, n, MADV_POPULATE_WRITE) != 0 &&
-	    errno == ENOMEM) {
-		munmap(p, n);
-		goto fail;
-	}
-#else
-	(void)touch;
-#endif
-	return p;
-fail:
-	err_set(e, ERR_NO_MEMORY, "no %zu MiB of memory for %s", n >> 20, what);
-	return NULL;
-}
-
 static void
 set_sizes(struct cpu *c)
 {
@@ -182,10 +139,8 @@ static void
 free_state(struct cpu *c)
 {
 	cpu_team_destroy(c->team);
-	if (c->kv != NULL)
-		munmap(c->kv, c->kv_bytes);
-	if (c->scratch != NULL)
-		munmap(c->scratch, c->scratch_bytes);
+	memory_free(&c->kv_memory);
+	memory_free(&c->scratch_memory);
 	free(c->own);
 	free(c);
 }
@@ -201,6 +156,7 @@ static int
 take_memory(struct cpu *c, struct err *e)
 {
 	const struct model_config *f = &c->m->config;
+	uint64_t nodes = cpu_team_nodes(c->team);
 	struct arena a = { 0 };
 
 	c->own = calloc((size_t)cpu_team_size(c->team), sizeof(*c->own));
@@ -209,14 +165,16 @@ take_memory(struct cpu *c, struct err *e)
 		    cpu_team_size(c->team));
 	lay_out(c, &a);
 	c->scratch_bytes = a.used;
-	c->scratch = map_bytes(a.used, true, "the buffers of a batch", e);
-	if (c->scratch == NULL)
+	if (memory_take(a.used, true, nodes, "the buffers of a batch",
+	    &c->scratch_memory, e) != 0 || memory_populate(&c->scratch_memory,
+	    "the buffers of a batch", e) != 0)
 		return ERR_NO_MEMORY;
-	a = (struct arena){ .base = c->scratch };
+	a = (struct arena){ .base = c->scratch_memory.p };
 	lay_out(c, &a);
-	c->kv = map_bytes(c->kv_bytes, false, "the KV cache", e);
-	if (c->kv == NULL)
+	if (memory_take(c->kv_bytes, true, nodes,
+	    "the KV cache (--kv-tokens, --context)", &c->kv_memory, e) != 0)
 		return ERR_NO_MEMORY;
+	c->kv = c->kv_memory.p;
 	/* In f32 from here on, as the reference implementation has it. */
 	for (int i = 0; i < f->head_dim / 2; i++)
 		c->inv_freq[i] = (float)(1.0 / pow((double)f->rope_theta,
@@ -238,6 +196,8 @@ backend_cpu_open(const struct model *m, const struct backend_options *o,
 	r = cpu_kernels_open(o->isa == NULL ? "auto" : o->isa, &c->k, e);
 	if (r == 0)
 		r = cpu_team_create(o->n_threads, &c->team, e);
+	if (r == 0 && o->pin)
+		cpu_team_pin(c->team);
 	if (r == 0) {
 		set_sizes(c);
 		r = take_memory(c, e);

@@ -43,7 +43,9 @@ struct cpu {
 	uint16_t *kv;		/* [layer, page, KV head, keys and values] */
 	size_t kv_bytes, head_size, page_size, layer_size;	/* elements */
 
-	void *scratch;		/* one piece, in which all of these are */
+	struct memory kv_memory;
+
+	struct memory scratch_memory;	/* one piece, in which all of these are */
 	size_t scratch_bytes;
 	float *h, *q, *key, *value, *att, *gate, *up;	/* [max_rows, …_stride] */
 	float *cos, *sin;	/* [max_rows, head_dim / 2] */

@@ -14,6 +14,13 @@
  * kernel (futex), so that an idle team costs nothing and one that shares its
  * cores with others gives them away.  `sleeping` spares the waker the system
  * call when nobody sleeps.
+ *
+ * Where a member runs is the scheduler's choice among the processors of the mask.
+ * Pinned members would wait for a foreign process beside which they stand while
+ * another processor is idle because its member waits for them.  But a member that
+ * wakes is put beside its waker unless a processor is idle, and one with a process
+ * of the lowest priority is not.  So a member that finds itself, when a job
+ * begins, where another one is moves to a processor where nobody is.
  */
 #include <linux/futex.h>
 #include <pthread.h>
@@ -28,9 +35,10 @@
 #include <unistd.h>
 
 #include "backend/cpu_team.h"
+#include "topology.h"
 
 /* Some 20 µs of looking, then sleep. */
-enum { SPINS = 2000, WORDS = CPU_TEAM_PIECES / 64 };
+enum { SPINS = 2000, WORDS = CPU_TEAM_PIECES / 64, AT_CPUS = 1 << 16 };
 
 struct event {
 	_Alignas(64) atomic_uint count;
@@ -47,11 +55,17 @@ struct cpu_team {
 	void *arg;
 	int step;
 	atomic_bool over, stop;
+	_Atomic uint64_t jobs;	/* that began */
 	int n, started;		/* members; of them, threads that run */
+	bool alone;		/* no more members than processors */
+	atomic_bool pinned;
+	struct topology_set mask;	/* the processors, */
+	struct topology top;	/* and in which order they are taken */
 	struct member {
-		struct cpu_team *team;
+		_Alignas(64) struct cpu_team *team;
 		pthread_t thread;
 		int number;
+		_Atomic uint64_t at;	/* job * AT_CPUS + processor */
 	} members[CPU_TEAM_MAX];
 };
 
@@ -139,13 +153,68 @@ advance(struct cpu_team *t)
 	announce(&t->event);
 }
 
+static struct topology_set
+only(int cpu)
+{
+	struct topology_set s = { 0 };
+
+	s.bits[cpu / 64] = UINT64_C(1) << cpu % 64;
+	return s;
+}
+
+/* Go to cpu; from there it is free to go anywhere. */
+static void
+go_to(const struct cpu_team *t, int cpu)
+{
+	struct topology_set one = only(cpu);
+
+	(void)sched_setaffinity(0, sizeof(one), (cpu_set_t *)&one);
+	(void)sched_setaffinity(0, sizeof(t->mask), (cpu_set_t *)&t->mask);
+}
+
+/* Is one of the first n members on cpu, in job? */
+static bool
+is_taken(struct cpu_team *t, int n, uint64_t job, int cpu)
+{
+	for (int i = 0; i < n; i++)
+		if (atomic_load_explicit(&t->members[i].at,
+		    memory_order_relaxed) == job * AT_CPUS + (uint64_t)cpu)
+			return true;
+	return false;
+}
+
+/* A job begins: say where we are, and move if one of the others is here. */
+static void
+find_place(struct cpu_team *t, int number, uint64_t job)
+{
+	int here = sched_getcpu(), i = 0;
+
+	if (here < 0 || here >= AT_CPUS || t->pinned || !t->alone)
+		return;
+	if (is_taken(t, number, job, here)) {
+		while (i < t->n && is_taken(t, t->n, job, t->top.list[i]))
+			i++;
+		here = t->top.list[i < t->n ? i : number];
+		go_to(t, here);
+	}
+	atomic_store_explicit(&t->members[number].at,
+	    job * AT_CPUS + (uint64_t)here, memory_order_relaxed);
+}
+
 /* Take pieces until *end. */
 static void
 work(struct cpu_team *t, int number, atomic_bool *end)
 {
+	uint64_t job = 0, now;
+
 	for (;;) {
 		unsigned seen = atomic_load(&t->event.count);
-		int piece = claim(t, number);
+		int piece;
+
+		now = atomic_load_explicit(&t->jobs, memory_order_relaxed);
+		if (now != job)
+			find_place(t, number, job = now);
+		piece = claim(t, number);
 
 		if (piece >= 0) {
 			t->job->piece(t->arg, number, t->step, piece);
@@ -164,8 +233,16 @@ member_main(void *arg)
 {
 	struct member *me = arg;
 
+	if (me->team->alone)
+		go_to(me->team, me->team->top.list[me->number]);
 	work(me->team, me->number, &me->team->stop);
 	return NULL;
+}
+
+static void
+pin(pthread_t thread, struct topology_set set)
+{
+	(void)pthread_setaffinity_np(thread, sizeof(set), (cpu_set_t *)&set);
 }
 
 void
@@ -175,20 +252,24 @@ cpu_team_run(struct cpu_team *t, const struct cpu_team_job *job, void *arg)
 	t->arg = arg;
 	t->step = -1;
 	atomic_store(&t->over, false);
+	atomic_fetch_add_explicit(&t->jobs, 1, memory_order_relaxed);
+	if (t->pinned)
+		pin(pthread_self(), only(t->top.list[0]));
 	advance(t);
 	work(t, 0, &t->over);
+	/* Not for good: what the caller starts would be pinned with it. */
+	if (t->pinned)
+		pin(pthread_self(), t->mask);
 }
 
-static int
-n_processors(void)
+void
+cpu_team_pin(struct cpu_team *t)
 {
-	int n = 0;
-	cpu_set_t *set = CPU_ALLOC(4096);	/* more than any kernel has */
-
-	if (set != NULL && sched_getaffinity(0, CPU_ALLOC_SIZE(4096), set) == 0)
-		n = CPU_COUNT_S(CPU_ALLOC_SIZE(4096), set);
-	CPU_FREE(set);
-	return n < 1 ? 1 : n > CPU_TEAM_MAX ? CPU_TEAM_MAX : n;
+	if (!t->alone)
+		return;
+	t->pinned = true;
+	for (int i = 1; i < t->started; i++)
+		pin(t->members[i].thread, only(t->top.list[i]));
 }
 
 int
@@ -196,8 +277,16 @@ cpu_team_create(int n_threads, struct cpu_team **out, struct err *e)
 {
 	struct cpu_team *t;
 	sigset_t all, before;
-	int r = 0, n = n_threads == 0 ? n_processors() : n_threads;
+	struct topology_set mask;
+	struct topology top;
+	int r = 0, n = n_threads;
 
+	topology_mask(&mask);
+	topology_read("", &mask, &top);
+	if (n == 0)
+		n = topology_threads(&top);
+	if (n_threads == 0 && n > CPU_TEAM_MAX)
+		n = CPU_TEAM_MAX;
 	if (n < 1 || n > CPU_TEAM_MAX)
 		return err_set(e, ERR_RANGE, "%d threads; 1 to %d are possible",
 		    n, CPU_TEAM_MAX);
@@ -206,6 +295,9 @@ cpu_team_create(int n_threads, struct cpu_team **out, struct err *e)
 		return err_set(e, ERR_NO_MEMORY, "no memory for %d threads", n);
 	memset(t, 0, sizeof(*t));
 	t->n = n;
+	t->mask = mask;
+	t->top = top;
+	t->alone = n > 1 && n <= top.n_list;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	for (t->started = 1; t->started < n && r == 0; t->started += r == 0) {
@@ -241,6 +333,12 @@ int
 cpu_team_size(const struct cpu_team *t)
 {
 	return t->n;
+}
+
+uint64_t
+cpu_team_nodes(const struct cpu_team *t)
+{
+	return t->top.nodes;
 }
 
 void

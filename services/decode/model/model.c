@@ -1,58 +1,33 @@
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "half.h"
 #include "model/h1b.h"
 #include "model/import.h"
+#include "model/model_file.h"
 
 static int
-map(int fd, const char *path, struct stat *st, void **bytes, struct err *e)
+open_h1b(const char *path, const struct model_open_options *o, struct model *m,
+    struct err *e)
 {
-	if (fstat(fd, st) != 0)
-		return err_set(e, ERR_SYSTEM, "%s: %s", path, strerror(errno));
-	if (!S_ISREG(st->st_mode))
-		return err_set(e, ERR_BAD_FILE, "%s: not a regular file", path);
-	if ((size_t)st->st_size < sizeof(struct h1b_header))
-		return err_set(e, ERR_BAD_FILE,
-		    "%s: %lld bytes, too short for a model", path,
-		    (long long)st->st_size);
-	*bytes = mmap(NULL, (size_t)st->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (*bytes == MAP_FAILED)
-		return err_set(e, ERR_SYSTEM, "%s: mmap: %s", path,
-		    strerror(errno));
-	/* The check reads all of it once, from front to back. */
-	(void)madvise(*bytes, (size_t)st->st_size, MADV_WILLNEED);
-	return 0;
-}
+	struct model_file f;
+	int r = model_file_open(path, o, &f, e);
 
-static int
-open_h1b(const char *path, bool light, struct model *m, struct err *e)
-{
-	struct stat st;
-	void *bytes;
-	int fd, r;
-
-	/* Not to wait for the other end of a FIFO. */
-	if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)) < 0)
-		return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM,
-		    "%s: %s", path, strerror(errno));
-	r = map(fd, path, &st, &bytes, e);
-	close(fd);
 	if (r != 0)
 		return r;
-	if ((r = h1b_parse(bytes, (size_t)st.st_size, path, light, m, e)) != 0) {
-		munmap(bytes, (size_t)st.st_size);
+	r = h1b_parse(f.bytes, f.n, path, o->light && f.mapped, m, e);
+	if (r != 0) {
+		model_file_close(&f);
 		return r;
 	}
-	m->map = bytes;
-	m->map_size = (size_t)st.st_size;
-	m->file_time = st.st_mtime;
+	m->map = f.bytes;
+	m->map_size = f.n;
+	m->mapped = f.mapped;
+	m->memory = f.memory;
+	m->file_time = f.time;
 	return 0;
 }
 
@@ -89,12 +64,11 @@ model_open_with(const char *path, const struct model_open_options *o,
     struct model *m, struct err *e)
 {
 	struct model opened;
-	int r = import_is_h1b(path) ? open_h1b(path, o->light, &opened, e) :
+	int r = import_is_h1b(path) ? open_h1b(path, o, &opened, e) :
 	    open_other(path, o, &opened, e);
 
 	if (r != 0)
 		return r;
-	opened.locked = o->lock && mlock(opened.map, opened.map_size) == 0;
 	import_name(path, opened.name, sizeof(opened.name));
 	*m = opened;
 	return 0;
@@ -103,16 +77,31 @@ model_open_with(const char *path, const struct model_open_options *o,
 int
 model_open(const char *path, bool lock, struct model *m, struct err *e)
 {
-	const struct model_open_options o = { .lock = lock };
+	const struct model_open_options o = { .pages = MODEL_NORMAL };
+	struct err why;
+	int r = model_open_with(path, &o, m, e);
 
-	return model_open_with(path, &o, m, e);
+	if (r == 0 && lock)
+		(void)model_lock(m, &why);
+	return r;
+}
+
+int
+model_lock(struct model *m, struct err *e)
+{
+	int r = memory_lock(m->map, m->map_size, "the weights", e);
+
+	m->locked = r == 0;
+	return r;
 }
 
 void
 model_close(struct model *m)
 {
 	free(m->layers);
-	if (m->map != NULL)
+	if (m->memory.p != NULL)
+		memory_free(&m->memory);
+	else if (m->map != NULL)
 		munmap(m->map, m->map_size);
 	*m = (struct model){ 0 };
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "memory.h"
 
 /*
  * One model, whatever file it came from: sizes, switches and tensors.  Nothing
@@ -113,30 +114,48 @@ struct model {
 	void *map;			/* a .h1b, read-only: the file, or made in
 					 * memory; owned */
 	size_t map_size;		/* bytes */
-	bool locked;			/* mlock succeeded */
+	bool mapped;			/* it is the file itself, see model_guard.h */
+	struct memory memory;		/* else what it is in, if it was read */
+	bool locked;			/* model_lock succeeded */
 };
 
-/*
- * Map path if it is a .h1b of version 6, and make one in memory of anything else
- * that import.h reads: one mechanism, so that a model computes the same and has
- * the same fingerprint as if it had been converted before.  Every size, offset,
- * checksum and code is checked before it is used.  lock: try mlock; its failure
- * is not an error (model->locked says).  ERR_BAD_FILE names file, offset or
- * tensor, what was found and what was expected.
- */
-int model_open(const char *path, bool lock, struct model *m, struct err *e);
+/* Where the weights of a .h1b are. */
+enum model_pages {
+	MODEL_NORMAL,	/* in the page cache: the file is mapped, in small pages */
+	MODEL_HUGE,	/* read into memory of our own, in huge pages */
+	MODEL_AUTO,	/* huge for a model that is not small, if there are such
+			 * pages and the memory; else normal */
+};
 
 struct model_open_options {
-	bool lock;
+	enum model_pages pages;
+	int n_threads;		/* that read the file, if it is read; 0: one */
+	uint64_t nodes;		/* NUMA nodes to put it on, see memory_take */
 	/* Few pages in memory: what was checked is given back, and read from the
-	 * file again.  For tools that look at a model once. */
+	 * file again.  For tools that look at a model once; MODEL_NORMAL only. */
 	bool light;
 	/* Told of the bytes made in memory, if any are.  May be NULL. */
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
 };
+
+/*
+ * Map or read path if it is a .h1b of version 6, and make one in memory of
+ * anything else that import.h reads: one mechanism, so that a model computes the
+ * same and has the same fingerprint as if it had been converted before.  Every
+ * size, offset, checksum and code is checked before it is used.  ERR_BAD_FILE
+ * names file, offset or tensor, what was found and what was expected;
+ * ERR_NO_MEMORY if it is to be read and does not fit.
+ */
 int model_open_with(const char *path, const struct model_open_options *o,
     struct model *m, struct err *e);
+
+/* The same with all options 0, and model_lock if lock: its failure is no error
+ * (model->locked says). */
+int model_open(const char *path, bool lock, struct model *m, struct err *e);
+
+/* Keep the weights in memory.  ERR_SYSTEM names the limit that is in the way. */
+int model_lock(struct model *m, struct err *e);
 void model_close(struct model *m);
 
 /*

@@ -37,7 +37,7 @@ model_guard(const struct model *m, const char *path)
 	    .sa_flags = SA_SIGINFO };
 	int n;
 
-	if (m->map == NULL)
+	if (!m->mapped)
 		return;
 	n = snprintf(line, sizeof(line), "%sdecode: %.200s: the file became "
 	    "shorter, or cannot be read any more, while it is in use; replace a "

@@ -112,6 +112,6 @@ model_source(struct model *m, struct h1b_source *s)
 		.codes = get_codes, .arg = m,
 	};
 	/* Only what is mapped can be read again. */
-	if (m->map != NULL)
+	if (m->mapped)
 		s->drop = drop;
 }

@@ -37,6 +37,21 @@ static const struct {
 	{ "'attn':'paged'", "--attn: 'paged' is not one of auto, split-kv-fd" },
 	{ "'rope_mode':'neox'", "--rope-mode: 'neox' is not one of auto, "
 	    "hf-split-half, interleaved" },
+	{ "'kv':'i8','pages':'huge','pin':true,'threads':'256'", NULL },
+	{ "'kv':'q4'", "--kv: 'q4' is not one of f16, i8" },
+	{ "'pages':'4k'", "--pages: '4k' is not one of auto, huge, normal" },
+	{ "'threads':'0'",
+	    "--threads: '0' is not auto, or a number from 1 to 256" },
+	{ "'threads':'257'",
+	    "--threads: '257' is not auto, or a number from 1 to 256" },
+	{ "'threads':'10000'",
+	    "--threads: '10000' is not auto, or a number from 1 to 256" },
+	{ "'threads':'-1'",
+	    "--threads: '-1' is not auto, or a number from 1 to 256" },
+	{ "'threads':' 2'",
+	    "--threads: ' 2' is not auto, or a number from 1 to 256" },
+	{ "'threads':'2x'",
+	    "--threads: '2x' is not auto, or a number from 1 to 256" },
 	{ "'bench':['64k']", "--bench: '64k' is not a number" },
 	{ "'bench':['']", "--bench: '' is not a number" },
 	{ "'bench':[64,-1]", "--bench: -1 is not from 1 to 1048576 tokens" },
@@ -58,6 +73,42 @@ START_TEST(words_and_depths_are_checked)
 	ck_assert_int_eq(r, checks[_i].sentence == NULL ? 0 : ERR_RANGE);
 	ck_assert_str_eq(e.text, r == 0 ? "" : checks[_i].sentence);
 	json_decref(obj);
+}
+END_TEST
+
+START_TEST(threads_are_a_number_or_auto)
+{
+	static const char *const json[] = { "", "'threads':'auto'",
+		"'threads':'1'", "'threads':'256'" };
+	static const int want[] = { 0, 0, 1, 256 };
+
+	for (int i = 0; i < 4; i++) {
+		json_t *obj;
+		struct decode_options o = read_options(json[i], &obj);
+		struct err e;
+		int n = -1;
+
+		ck_assert_int_eq(options_threads(&o, &n, &e), 0);
+		ck_assert_int_eq(n, want[i]);
+		json_decref(obj);
+	}
+}
+END_TEST
+
+START_TEST(pages_are_a_word)
+{
+	static const char *const json[] = { "", "'pages':'huge'",
+		"'pages':'normal'" };
+	static const enum model_pages want[] = { MODEL_AUTO, MODEL_HUGE,
+		MODEL_NORMAL };
+
+	for (int i = 0; i < 3; i++) {
+		json_t *obj;
+		struct decode_options o = read_options(json[i], &obj);
+
+		ck_assert_int_eq((int)options_pages(&o), (int)want[i]);
+		json_decref(obj);
+	}
 }
 END_TEST
 
@@ -181,6 +232,8 @@ main(void)
 	int failed;
 
 	tcase_add_loop_test(t, words_and_depths_are_checked, 0, COUNT(checks));
+	tcase_add_test(t, threads_are_a_number_or_auto);
+	tcase_add_test(t, pages_are_a_word);
 	tcase_add_test(t, bench_may_be_repeated);
 	tcase_add_loop_test(t, memory_follows_from_slots_context_and_model, 0,
 	    COUNT(sizes));
