@@ -209,7 +209,8 @@ backend_cpu_open(const struct model *m, const struct backend_options *o,
 	*b = (struct backend){
 		.approximates = m->config.act_float,
 		.kv_bytes = c->kv_bytes, .scratch_bytes = c->scratch_bytes,
-		.forward = cpu_forward, .close = cpu_close, .state = c,
+		.forward = cpu_forward, .copy_page = cpu_copy_page,
+		.ops = cpu_ops_read, .close = cpu_close, .state = c,
 	};
 	snprintf(b->name, sizeof(b->name), "cpu %s, %d thread%s", c->k.title,
 	    cpu_team_size(c->team), cpu_team_size(c->team) == 1 ? "" : "s");

@@ -5,6 +5,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu_kernels.h"
+#include "backend/cpu_ops.h"
 #include "backend/cpu_team.h"
 
 /*
@@ -63,6 +64,7 @@ struct cpu {
 	int64_t now;		/* number of the step, since the start */
 	int n_pieces;		/* of the step */
 	float *logits;
+	struct cpu_ops ops;
 };
 
 /* struct backend's forward; b->state is a struct cpu. */

@@ -380,19 +380,27 @@ head(struct cpu *c, int number, int layer, int piece)
 }
 
 struct stage {
+	enum cpu_op kind;
 	int (*plan)(struct cpu *c, int layer);	/* as struct cpu_team_job's */
 	void (*piece)(struct cpu *c, int number, int layer, int piece);
 };
 
-static const struct stage begin = { plan_embed, embed };
+static const struct stage begin = { CPU_OP_EMBED, plan_embed, embed };
 static const struct stage of_layer[] = {
-	{ plan_rows, quantise_attention }, { plan_qkv, qkv },
-	{ plan_rotate, rotate_rows }, { plan_attention, cpu_attention_piece },
-	{ plan_rows, quantise_o }, { plan_hidden, o },
-	{ plan_rows, quantise_ffn }, { plan_gate, gate },
-	{ plan_rows, quantise_down }, { plan_hidden, down },
+	{ CPU_OP_QUANTISE, plan_rows, quantise_attention },
+	{ CPU_OP_QKV, plan_qkv, qkv },
+	{ CPU_OP_STORE, plan_rotate, rotate_rows },
+	{ CPU_OP_ATTENTION, plan_attention, cpu_attention_piece },
+	{ CPU_OP_QUANTISE, plan_rows, quantise_o },
+	{ CPU_OP_O, plan_hidden, o },
+	{ CPU_OP_QUANTISE, plan_rows, quantise_ffn },
+	{ CPU_OP_GATE_UP, plan_gate, gate },
+	{ CPU_OP_QUANTISE, plan_rows, quantise_down },
+	{ CPU_OP_DOWN, plan_hidden, down },
 };
-static const struct stage end[] = { { plan_rows, norm }, { plan_head, head } };
+static const struct stage end[] = {
+	{ CPU_OP_QUANTISE, plan_rows, norm }, { CPU_OP_HEAD, plan_head, head },
+};
 enum {
 	N_OF_LAYER = sizeof(of_layer) / sizeof(of_layer[0]),
 	N_END = sizeof(end) / sizeof(end[0]),
@@ -420,7 +428,10 @@ plan(void *arg, int step)
 	const struct stage *s = stage_of(c, step, &layer);
 
 	c->now++;
-	return c->n_pieces = s == NULL ? -1 : s->plan(c, layer);
+	c->n_pieces = s == NULL ? -1 : s->plan(c, layer);
+	if (c->n_pieces != 0)	/* else there is no such step */
+		cpu_ops_next(c, c->n_pieces < 0 ? CPU_OP_NONE : s->kind, layer);
+	return c->n_pieces;
 }
 
 static void
