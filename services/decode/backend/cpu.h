@@ -71,6 +71,10 @@ struct cpu {
 int cpu_forward(struct backend *b, const struct backend_row *rows, int n_rows,
     float *logits, struct err *e);
 
+/* struct backend's copy_page. */
+int cpu_copy_page(struct backend *b, int32_t from, int32_t to, int n,
+    struct err *e);
+
 /* Put the rows that are left (all, or the wanted ones) into blocks. */
 void cpu_attention_blocks(struct cpu *c);
 

@@ -46,6 +46,29 @@ cpu_attention_store(struct cpu *c, int layer, int r, int from, int to)
 	}
 }
 
+/* Keys stand by element, so the first n of a page are n in each of its lines. */
+int
+cpu_copy_page(struct backend *b, int32_t from, int32_t to, int n, struct err *e)
+{
+	const struct cpu *c = b->state;
+	const struct model_config *f = &c->m->config;
+	size_t keys = (size_t)f->head_dim * KV_PAGE, size = sizeof(*c->kv);
+
+	(void)e;
+	for (int i = 0; i < f->n_layers * f->n_kv_heads; i++) {
+		struct cpu_cache k = cache_of(c, i / f->n_kv_heads,
+		    i % f->n_kv_heads);
+		const uint16_t *src = k.base + (size_t)from * k.page_stride;
+		uint16_t *dst = k.base + (size_t)to * k.page_stride;
+
+		for (size_t at = 0; at < keys; at += KV_PAGE)
+			memcpy(dst + at, src + at, (size_t)n * size);
+		memcpy(dst + keys, src + keys,
+		    (size_t)n * (size_t)k.v_stride * size);
+	}
+	return 0;
+}
+
 /* The queries of heads head..head+n_heads of the rows of a block. */
 static void
 attend_block(struct cpu *c, struct cpu_own *own, const struct cpu_block *b,

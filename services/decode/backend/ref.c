@@ -336,6 +336,22 @@ ref_forward(struct backend *b, const struct backend_row *rows, int n_rows,
 	return 0;
 }
 
+static int
+ref_copy_page(struct backend *b, int32_t from, int32_t to, int n, struct err *e)
+{
+	struct ref *s = b->state;
+	size_t bytes = (size_t)n * (size_t)s->n_kv * sizeof(float);
+
+	(void)e;
+	for (int i = 0; i < s->m->config.n_layers; i++) {
+		memcpy(slot(s, s->keys, i, &to, 0), slot(s, s->keys, i, &from, 0),
+		    bytes);
+		memcpy(slot(s, s->values, i, &to, 0),
+		    slot(s, s->values, i, &from, 0), bytes);
+	}
+	return 0;
+}
+
 static void
 free_state(struct ref *s)
 {
@@ -406,7 +422,8 @@ backend_ref_open(const struct model *m, const struct backend_options *o,
 		.name = "ref", .kv_bytes = 2 * kv * fs,
 		.scratch_bytes = rows * (2 * hidden + 2 * (size_t)(s->n_q +
 		    s->n_kv) + 2 * ffn) * fs + rows * wide,
-		.forward = ref_forward, .close = ref_close, .state = s,
+		.forward = ref_forward, .copy_page = ref_copy_page,
+		.close = ref_close, .state = s,
 	};
 	return 0;
 }
