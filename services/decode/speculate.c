@@ -233,12 +233,24 @@ rank(struct speculate *s, const struct plan *p, int max, struct bet *bets)
 	return n;
 }
 
+/* Rows beyond base, a measured step, that may be tried: twice as many as ever
+ * were, so that what it costs to find out is bounded. */
+static int
+reach(const struct speculate *s, int base)
+{
+	int rows = SPECULATE_ROWS;
+
+	while (rows > base && !is_fresh(s, rows, FRESH))
+		rows--;
+	return rows > base ? 2 * (rows - base) : 1;
+}
+
 /* How many of the bets to take. */
 static int
 choose(const struct speculate *s, const struct plan *p, const struct bet *bets,
     int n, bool prompts)
 {
-	int best = 0;
+	int best = 0, last;
 	double tokens = p->n_rows, most;
 
 	if (s->mode != SPECULATE_AUTO)
@@ -251,7 +263,8 @@ choose(const struct speculate *s, const struct plan *p, const struct bet *bets,
 	if (p->n_rows >= SPECULATE_ROWS || !is_fresh(s, p->n_rows, REFRESH))
 		return 0;
 	most = tokens / s->costs[p->n_rows].us * GAIN_MIN;
-	for (int m = 1; m <= n && p->n_rows + m <= SPECULATE_ROWS; m++) {
+	last = reach(s, p->n_rows) < n ? reach(s, p->n_rows) : n;
+	for (int m = 1; m <= last && p->n_rows + m <= SPECULATE_ROWS; m++) {
 		double rate;
 
 		tokens += bets[m - 1].chance;
