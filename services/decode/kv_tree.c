@@ -172,7 +172,7 @@ kv_tree_find(const struct kv_tree *t, int32_t parent, uint64_t salt,
 	for (; page != KV_NONE; page = t->nodes[page].same_bucket) {
 		const struct kv_node *x = &t->nodes[page];
 
-		if (x->hash == h && x->parent == parent && x->salt == salt &&
+		if (x->parent == parent && x->salt == salt &&
 		    memcmp(x->tokens, tokens, sizeof(x->tokens)) == 0)
 			return page;
 	}
