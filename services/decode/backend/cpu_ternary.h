@@ -1,0 +1,400 @@
+#ifndef DECODE_CPU_TERNARY_H
+#define DECODE_CPU_TERNARY_H
+
+/*
+ * The ternary products of every variant with vectors, written once over `vi`, a
+ * vector of VI_LANES sums in 32 bits.
+ *
+ * Direct, for few rows (decode): bound by reading the weights.  A tile of
+ * outputs is a contiguous piece of them; while it is read, the prefetch runs in
+ * the order of the addresses AHEAD of it, on into the next tile.  Activations are
+ * loaded as the codes stand, and lanes are added up at the end of a tile.
+ *
+ * Turned, for many rows (prefill) and for groups: bound by the multiplications,
+ * so nothing else may be in their way.  The codes of TURN_OUTS outputs are turned
+ * once, so that a vector holds the same four columns of VI_LANES outputs: no sum
+ * across lanes is left, and the factors of a group of columns are one
+ * multiplication.  Activations are given to all lanes, four columns at a time.
+ *
+ * A variant defines, before it includes this, TARGET, INLINE and
+ *
+ *	VI_LANES, vi, vi_zero, vi_load (unaligned), vi_add
+ *	vi_codes(v, part)	the two bits of part of each byte
+ *	vi_masked(v, part)	the same where they stand: times 1, 4, 16, 64
+ *	vi_word(p)		4 activations, in every lane
+ *	vi_dot(acc, c, x)	acc + products of codes and activations, by fours
+ *	vi_open(sum)		sum, ready for vi_dot with RUN_BLOCKS blocks …
+ *	vi_close(sum, acc)	… and what it is after them
+ *	vi_shift(v, n)		v >> n, arithmetic
+ *	vi_sums(v)		lane i: the sum of the lanes of v[i], i < 4
+ *	vi_turn(from, stride, to, step)	VI_LANES rows of VI_BYTES, turned: word i
+ *				of all is the vector at to + i * step
+ *	vs, vs_zero, vs_set1, vs_of(vi), vs_mul, vs_add, vs_load, vs_load_n,
+ *	vs_store_n, vs_step(p, step)	floats
+ *	MASKED			1: vi_masked exists, and is used for one row
+ *	TILE_ROWS		of a direct tile, 2 or 4
+ *	TURN_ROWS		of a turned one, a power of 2, at most 8
+ */
+#include <string.h>
+
+#include "backend/cpu_kernels.h"
+
+enum {
+	AHEAD = 10240,		/* bytes; measured: docs/kernels.md */
+	DIRECT_ROWS = 8,	/* more of them are multiplied turned */
+	TILE_OUTS = 4,
+	VI_BYTES = 4 * VI_LANES,
+	TURN_OUTS = 2 * VI_LANES,
+	TURN_BLOCK = 16 * 2 * VI_BYTES,	/* bytes of a block of all of them */
+	TURN_BLOCKS = 65536 / TURN_BLOCK,
+};
+
+#define EACH(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
+
+/* What is turned of one tile: all of its blocks, if there are so few. */
+static _Thread_local _Alignas(64) uint8_t turned[TURN_BLOCKS * TURN_BLOCK];
+
+typedef int32_t i4 __attribute__((vector_size(16)));
+typedef float f4 __attribute__((vector_size(16)));
+
+INLINE f4
+load4(const float *p, int n)
+{
+	f4 v = { 0 };
+
+	if (n == 4)
+		memcpy(&v, p, sizeof(v));
+	else
+		memcpy(&v, p, (size_t)n * sizeof(*p));
+	return v;
+}
+
+INLINE void
+store4(float *p, f4 v, int n)
+{
+	if (n == 4)
+		memcpy(p, &v, sizeof(v));
+	else
+		memcpy(p, &v, (size_t)n * sizeof(*p));
+}
+
+/* y[0..n_o] (+)= (sums - sum of the row) * scales. */
+INLINE void
+finish(i4 sums, const struct cpu_rows *x, int r, const float *scales, int n_o,
+    float *y, bool add)
+{
+	f4 v = __builtin_convertvector(sums - x->sum[r], f4) *
+	    (load4(scales, n_o) * x->scale[r]);
+
+	if (add)
+		v = load4(y, n_o) + v;
+	store4(y, v, n_o);
+}
+
+#if MASKED
+/*
+ * One row: codes are masked where they stand, each part has a sum of its own and
+ * is shifted back at the end, which spares the shifts.
+ */
+INLINE void
+direct_1(const struct ternary *w, int o, int n_o, const struct cpu_rows *x, int r,
+    float *y, bool add)
+{
+	const int8_t *q = x->q + (size_t)r * (size_t)x->stride;
+	const uint8_t *codes = w->codes + (size_t)o * (size_t)w->stride;
+	const uint8_t *next = codes + AHEAD;
+	vi acc[TILE_OUTS][4], sum[TILE_OUTS], v;
+
+	EACH(i, TILE_OUTS)
+		EACH(part, 4)
+			acc[i][part] = vi_zero();
+	for (int at = 0; at < w->stride; at += 64, q += TERNARY_BLOCK)
+		EACH(h, 64 / VI_BYTES)
+			EACH(i, TILE_OUTS) {
+				if (h == 0)
+					__builtin_prefetch(next + 64 * i);
+				if (h == 0 && i == TILE_OUTS - 1)
+					next += 64 * TILE_OUTS;
+				v = vi_load(codes + (size_t)(i < n_o ? i : 0) *
+				    (size_t)w->stride + at + h * VI_BYTES);
+				EACH(part, 4)
+					acc[i][part] = vi_dot(acc[i][part],
+					    vi_masked(v, part), vi_load(q +
+					        64 * part + h * VI_BYTES));
+			}
+	EACH(i, TILE_OUTS)
+		sum[i] = vi_add(vi_add(acc[i][0], vi_shift(acc[i][1], 2)),
+		    vi_add(vi_shift(acc[i][2], 4), vi_shift(acc[i][3], 6)));
+	finish(vi_sums(sum), x, r, w->scales + o, n_o, y + o, add);
+}
+#endif
+
+/* The same for n_r rows; n_r and fetch are constants after inlining. */
+INLINE void
+direct_n(const struct ternary *w, int o, int n_o, const struct cpu_rows *x, int r,
+    const int n_r, const bool fetch, float *y, int y_stride, bool add)
+{
+	const int8_t *q = x->q + (size_t)r * (size_t)x->stride;
+	const uint8_t *codes = w->codes + (size_t)o * (size_t)w->stride;
+	const uint8_t *next = codes + AHEAD;
+	vi acc[TILE_ROWS][TILE_OUTS], sum[TILE_ROWS][TILE_OUTS], v[TILE_OUTS], a;
+
+	EACH(j, n_r)
+		EACH(i, TILE_OUTS)
+			sum[j][i] = vi_zero();
+	for (int run = 0, end; run < w->stride; run = end) {
+		end = run + 64 * RUN_BLOCKS < w->stride ? run + 64 * RUN_BLOCKS :
+		    w->stride;
+		EACH(j, n_r)
+			EACH(i, TILE_OUTS)
+				acc[j][i] = vi_open(sum[j][i]);
+		for (int at = run; at < end; at += VI_BYTES) {
+			const int8_t *p = q + at / 64 * TERNARY_BLOCK + at % 64;
+
+			EACH(i, TILE_OUTS) {
+				if (fetch && i % (64 / VI_BYTES) == 0) {
+					__builtin_prefetch(next);
+					next += 64;
+				}
+				v[i] = vi_load(codes + (size_t)(i < n_o ? i : 0) *
+				    (size_t)w->stride + at);
+			}
+			EACH(part, 4)
+				EACH(j, n_r) {
+					a = vi_load(p + 64 * part + (size_t)j *
+					    (size_t)x->stride);
+					EACH(i, TILE_OUTS)
+						acc[j][i] = vi_dot(acc[j][i],
+						    vi_codes(v[i], part), a);
+				}
+		}
+		EACH(j, n_r)
+			EACH(i, TILE_OUTS)
+				sum[j][i] = vi_close(sum[j][i], acc[j][i]);
+	}
+	EACH(j, n_r)
+		finish(vi_sums(sum[j]), x, r + j, w->scales + o, n_o,
+		    y + (size_t)(r + j) * (size_t)y_stride + o, add);
+}
+
+TARGET static void
+few_rows(const struct ternary *w, int from, int to, const struct cpu_rows *x,
+    int n_rows, float *y, int y_stride, bool add)
+{
+	for (int o = from; o < to; o += TILE_OUTS) {
+		int n_o = to - o < TILE_OUTS ? to - o : TILE_OUTS, r = 0;
+
+		for (; r + TILE_ROWS <= n_rows; r += TILE_ROWS)
+			if (r == 0)
+				direct_n(w, o, n_o, x, r, TILE_ROWS, true, y,
+				    y_stride, add);
+			else
+				direct_n(w, o, n_o, x, r, TILE_ROWS, false, y,
+				    y_stride, add);
+		if (TILE_ROWS > 3 && n_rows - r == 3)
+			direct_n(w, o, n_o, x, r, 3, true, y, y_stride, add);
+		else if (TILE_ROWS > 2 && n_rows - r == 2)
+			direct_n(w, o, n_o, x, r, 2, true, y, y_stride, add);
+#if MASKED
+		else if (n_rows - r == 1)
+			direct_1(w, o, n_o, x, r, y + (size_t)r *
+			    (size_t)y_stride, add);
+#else
+		else if (n_rows - r == 1)
+			direct_n(w, o, n_o, x, r, 1, true, y, y_stride, add);
+#endif
+	}
+}
+
+/*
+ * Blocks first.. of TURN_OUTS outputs, as many as fit: word d of block b of
+ * outputs VI_LANES v.. is a vector at ((b * 16 + d) * 2 + v) * VI_BYTES.
+ */
+TARGET static __attribute__((noinline)) void
+turn(const struct ternary *w, int o, int n_o, int first)
+{
+	int n = w->stride / 64 - first;
+	uint8_t *to = turned;
+
+	n = n < TURN_BLOCKS ? n : TURN_BLOCKS;
+	for (int at = 64 * first; at < 64 * (first + n); at += VI_BYTES)
+		EACH(v, 2) {
+			const uint8_t *rows[VI_LANES];
+
+			/* What is no output repeats the first, and is not kept. */
+			EACH(i, VI_LANES) {
+				int k = v * VI_LANES + i;
+
+				rows[i] = w->codes + (size_t)(o + (k < n_o ? k :
+				    0)) * (size_t)w->stride + at;
+				__builtin_prefetch(rows[i] + AHEAD / 8);
+			}
+			vi_turn(rows, to, 2 * VI_BYTES);
+			to += v == 0 ? VI_BYTES : TURN_BLOCK * VI_BYTES / 64 -
+			    VI_BYTES;
+		}
+}
+
+/* Sums of one part, 64 columns, are added: p, q: where it begins. */
+INLINE void
+turned_part(const uint8_t *p, const int part, const int8_t *q, size_t stride,
+    const int n_r, vi (*sum)[2])
+{
+	vi acc[TURN_ROWS][2], c[2], a;
+
+	EACH(j, n_r)
+		EACH(v, 2)
+			acc[j][v] = vi_open(sum[j][v]);
+#pragma GCC unroll 2
+	for (int d = 0; d < 16; d++, p += 2 * VI_BYTES, q += 4) {
+		EACH(v, 2)
+			c[v] = vi_codes(vi_load(p + v * VI_BYTES), part);
+		EACH(j, n_r) {
+			a = vi_word(q + (size_t)j * stride);
+			EACH(v, 2)
+				acc[j][v] = vi_dot(acc[j][v], c[v], a);
+		}
+	}
+	EACH(j, n_r)
+		EACH(v, 2)
+			sum[j][v] = vi_close(sum[j][v], acc[j][v]);
+}
+
+/* y (+)= (sum - sum of the row) * scales, or for groups total * scale. */
+INLINE void
+turned_finish(const struct ternary *w, int o, int n_o, const struct cpu_rows *x,
+    int r, const int n_r, bool groups, vi (*sum)[2], vs (*total)[2], float *y,
+    int y_stride, bool add)
+{
+	for (int j = 0; j < n_r; j++)
+		for (int v = 0; v < 2; v++) {
+			float *to = y + (size_t)(r + j) * (size_t)y_stride + o +
+			    v * VI_LANES;
+			int n = n_o - v * VI_LANES;
+			vs f = vs_set1(x->scale[r + j]);
+
+			if (n <= 0)
+				continue;
+			n = n < VI_LANES ? n : VI_LANES;
+			if (groups)
+				f = vs_mul(total[j][v], f);
+			else
+				f = vs_mul(vs_of(vi_sub(sum[j][v],
+				    vi_set1(x->sum[r + j]))), vs_mul(vs_load_n(
+				    w->scales + o + v * VI_LANES, n), f));
+			if (add)
+				f = vs_add(vs_load_n(to, n), f);
+			vs_store_n(to, f, n);
+		}
+}
+
+/* The sums of group g are whole: total += (sum - minus) * scales; sum = 0. */
+INLINE void
+turned_group(const struct ternary *w, int o, int n_o, int g, const int32_t *minus,
+    const int n_r, vi (*sum)[2], vs (*total)[2])
+{
+	int n_groups = (w->n_in + w->group - 1) / w->group;
+	float f[TURN_OUTS];
+
+	for (int i = 0; i < TURN_OUTS; i++)
+		f[i] = w->scales[(size_t)(o + (i < n_o ? i : 0)) *
+		    (size_t)n_groups + (size_t)g];
+	EACH(v, 2) {
+		vs s = vs_load(f + v * VI_LANES);
+
+		EACH(j, n_r) {
+			total[j][v] = vs_add(total[j][v], vs_mul(vs_of(vi_sub(
+			    sum[j][v], vi_set1(minus[j]))), s));
+			sum[j][v] = vi_zero();
+		}
+	}
+}
+
+/* TURN_OUTS outputs of n_r rows; n_r and groups are constants after inlining. */
+INLINE void
+turned_rows(const struct ternary *w, int o, int n_o, const struct cpu_rows *x,
+    int r, const int n_r, const bool groups, float *y, int y_stride, bool add)
+{
+	const int8_t *q = x->q + (size_t)r * (size_t)x->stride;
+	const int32_t *parts = x->parts + (groups ? r * (x->stride / 64) : 0);
+	int n_blocks = w->stride / 64, last = (w->n_in - 1) / 64, g = 0;
+	int left = w->group / 64;
+	int32_t minus[TURN_ROWS] = { 0 };
+	vi sum[TURN_ROWS][2];
+	vs total[TURN_ROWS][2];
+
+	EACH(j, n_r)
+		EACH(v, 2) {
+			sum[j][v] = vi_zero();
+			total[j][v] = vs_zero();
+		}
+	for (int b = 0; b < n_blocks; b++) {
+		if (n_blocks > TURN_BLOCKS && b % TURN_BLOCKS == 0)
+			turn(w, o, n_o, b);
+		EACH(part, 4) {
+			int at = 4 * b + part;
+
+			turned_part(turned + b % TURN_BLOCKS * TURN_BLOCK, part,
+			    q + 64 * at, (size_t)x->stride, n_r, sum);
+			if (!groups || at > last)
+				continue;
+			EACH(j, n_r)
+				minus[j] += parts[j * (x->stride / 64) + at];
+			if (--left > 0 && at < last)
+				continue;
+			turned_group(w, o, n_o, g++, minus, n_r, sum, total);
+			left = w->group / 64;
+			EACH(j, n_r)
+				minus[j] = 0;
+		}
+	}
+	turned_finish(w, o, n_o, x, r, n_r, groups, sum, total, y, y_stride, add);
+}
+
+/* One function for each number of rows, which is a constant in it. */
+#define TURNED(n, groups, name)                                              \
+	TARGET static __attribute__((noinline)) void                         \
+	name(const struct ternary *w, int o, int n_o,                        \
+	    const struct cpu_rows *x, int r, float *y, int y_stride, bool add) \
+	{                                                                    \
+		turned_rows(w, o, n_o, x, r, n, groups, y, y_stride, add);   \
+	}
+TURNED(TURN_ROWS, false, turned_most)
+TURNED(TURN_ROWS / 2, false, turned_half)
+TURNED(1, false, turned_one)
+TURNED(TURN_ROWS / 2, true, turned_groups_half)
+TURNED(1, true, turned_groups_one)
+
+TARGET static void
+many_rows(const struct ternary *w, int from, int to, const struct cpu_rows *x,
+    int n_rows, float *y, int y_stride, bool add)
+{
+	bool groups = cpu_in_groups(w->group, w->n_in);
+
+	for (int o = from; o < to; o += TURN_OUTS) {
+		int n_o = to - o < TURN_OUTS ? to - o : TURN_OUTS, r = 0;
+
+		if (w->stride / 64 <= TURN_BLOCKS)
+			turn(w, o, n_o, 0);
+		for (; !groups && r + TURN_ROWS <= n_rows; r += TURN_ROWS)
+			turned_most(w, o, n_o, x, r, y, y_stride, add);
+		for (; r + TURN_ROWS / 2 <= n_rows; r += TURN_ROWS / 2)
+			(groups ? turned_groups_half : turned_half)(w, o, n_o, x,
+			    r, y, y_stride, add);
+		for (; r < n_rows; r++)
+			(groups ? turned_groups_one : turned_one)(w, o, n_o, x, r,
+			    y, y_stride, add);
+	}
+}
+
+TARGET static void
+products(const struct ternary *w, int from, int to, const struct cpu_rows *x,
+    int n_rows, float *y, int y_stride, bool add)
+{
+	if (n_rows > DIRECT_ROWS || cpu_in_groups(w->group, w->n_in))
+		many_rows(w, from, to, x, n_rows, y, y_stride, add);
+	else
+		few_rows(w, from, to, x, n_rows, y, y_stride, add);
+}
+
+#endif
