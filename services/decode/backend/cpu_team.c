@@ -65,6 +65,8 @@ struct cpu_team {
 		_Alignas(64) struct cpu_team *team;
 		pthread_t thread;
 		int number;
+		bool fixed;		/* it is pinned */
+		uint64_t job;		/* the last that it knows of */
 		_Atomic uint64_t at;	/* job * AT_CPUS + processor */
 	} members[CPU_TEAM_MAX];
 };
@@ -162,14 +164,18 @@ only(int cpu)
 	return s;
 }
 
+static void
+stay_on(struct topology_set cpus)
+{
+	(void)sched_setaffinity(0, sizeof(cpus), (cpu_set_t *)&cpus);
+}
+
 /* Go to cpu; from there it is free to go anywhere. */
 static void
 go_to(const struct cpu_team *t, int cpu)
 {
-	struct topology_set one = only(cpu);
-
-	(void)sched_setaffinity(0, sizeof(one), (cpu_set_t *)&one);
-	(void)sched_setaffinity(0, sizeof(t->mask), (cpu_set_t *)&t->mask);
+	stay_on(only(cpu));
+	stay_on(t->mask);
 }
 
 /* Is one of the first n members on cpu, in job? */
@@ -189,7 +195,14 @@ find_place(struct cpu_team *t, int number, uint64_t job)
 {
 	int here = sched_getcpu(), i = 0;
 
-	if (here < 0 || here >= AT_CPUS || t->pinned || !t->alone)
+	if (t->pinned && t->members[number].fixed)
+		return;
+	if (t->pinned) {
+		stay_on(only(t->top.list[number]));
+		t->members[number].fixed = number > 0;
+		return;
+	}
+	if (here < 0 || here >= AT_CPUS || !t->alone)
 		return;
 	if (is_taken(t, number, job, here)) {
 		while (i < t->n && is_taken(t, t->n, job, t->top.list[i]))
@@ -205,15 +218,16 @@ find_place(struct cpu_team *t, int number, uint64_t job)
 static void
 work(struct cpu_team *t, int number, atomic_bool *end)
 {
-	uint64_t job = 0, now;
+	struct member *me = &t->members[number];
 
 	for (;;) {
 		unsigned seen = atomic_load(&t->event.count);
+		uint64_t job = atomic_load_explicit(&t->jobs,
+		    memory_order_acquire);
 		int piece;
 
-		now = atomic_load_explicit(&t->jobs, memory_order_relaxed);
-		if (now != job)
-			find_place(t, number, job = now);
+		if (me->job != job)
+			find_place(t, number, me->job = job);
 		piece = claim(t, number);
 
 		if (piece >= 0) {
@@ -239,12 +253,6 @@ member_main(void *arg)
 	return NULL;
 }
 
-static void
-pin(pthread_t thread, struct topology_set set)
-{
-	(void)pthread_setaffinity_np(thread, sizeof(set), (cpu_set_t *)&set);
-}
-
 void
 cpu_team_run(struct cpu_team *t, const struct cpu_team_job *job, void *arg)
 {
@@ -252,24 +260,22 @@ cpu_team_run(struct cpu_team *t, const struct cpu_team_job *job, void *arg)
 	t->arg = arg;
 	t->step = -1;
 	atomic_store(&t->over, false);
-	atomic_fetch_add_explicit(&t->jobs, 1, memory_order_relaxed);
-	if (t->pinned)
-		pin(pthread_self(), only(t->top.list[0]));
+	/* First, so that the others see where we are. */
+	find_place(t, 0, ++t->members[0].job);
+	atomic_store_explicit(&t->jobs, t->members[0].job,
+	    memory_order_release);
 	advance(t);
 	work(t, 0, &t->over);
 	/* Not for good: what the caller starts would be pinned with it. */
 	if (t->pinned)
-		pin(pthread_self(), t->mask);
+		stay_on(t->mask);
 }
 
 void
 cpu_team_pin(struct cpu_team *t)
 {
-	if (!t->alone)
-		return;
-	t->pinned = true;
-	for (int i = 1; i < t->started; i++)
-		pin(t->members[i].thread, only(t->top.list[i]));
+	/* Each of the others sees to it itself when it begins a job. */
+	atomic_store(&t->pinned, t->alone);
 }
 
 int

@@ -1,10 +1,16 @@
 /* The thread team of the CPU backend. */
 #include <check.h>
+#include <dirent.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backend/cpu_team.h"
+#include "topology.h"
 
 enum { N_STEPS = 200 };
 
@@ -118,6 +124,176 @@ START_TEST(a_member_that_stands_still_holds_one_piece_and_no_more)
 }
 END_TEST
 
+/* The threads of this process but the one that asks; how many. */
+static int
+others(pid_t tids[], int most)
+{
+	DIR *d = opendir("/proc/self/task");
+	struct dirent *f;
+	int n = 0;
+
+	ck_assert_ptr_nonnull(d);
+	while ((f = readdir(d)) != NULL)
+		if (f->d_name[0] != '.' && atoi(f->d_name) != gettid() &&
+		    n < most)
+			tids[n++] = atoi(f->d_name);
+	closedir(d);
+	return n;
+}
+
+/* State of a thread, and the clock ticks that it has had. */
+static char
+state_of(pid_t tid, unsigned long *ticks)
+{
+	unsigned long user, kernel;
+	char path[64], text[512] = "", state, *p;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)tid);
+	ck_assert_ptr_nonnull(f = fopen(path, "r"));
+	ck_assert_ptr_nonnull(fgets(text, sizeof(text), f));
+	fclose(f);
+	ck_assert_ptr_nonnull(p = strrchr(text, ')'));
+	ck_assert_int_eq(sscanf(p, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u "
+	    "%*u %lu %lu", &state, &user, &kernel), 3);
+	*ticks = user + kernel;
+	return state;
+}
+
+START_TEST(a_team_without_a_job_sleeps)
+{
+	unsigned long before[3], after;
+	struct cpu_team *t;
+	struct err e;
+	pid_t tids[3];
+
+	ck_assert_int_eq(cpu_team_create(4, &t, &e), 0);
+	check_job(t);
+	ck_assert_int_eq(others(tids, 3), 3);
+	for (int i = 0; i < 3; i++)
+		while (state_of(tids[i], &before[i]) != 'S')
+			usleep(1000);	/* the test's own time is the limit */
+	usleep(100000);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(state_of(tids[i], &after), 'S');
+		ck_assert_uint_eq(after, before[i]);
+	}
+	cpu_team_destroy(t);
+}
+END_TEST
+
+static int
+n_allowed(pid_t tid, bool *on_first, int first)
+{
+	struct topology_set s = { 0 };
+	int n = 0;
+
+	ck_assert_int_eq(sched_getaffinity(tid, sizeof(s), (cpu_set_t *)&s), 0);
+	for (int i = 0; i < TOPOLOGY_CPUS / 64; i++)
+		n += __builtin_popcountll(s.bits[i]);
+	*on_first = (s.bits[first / 64] >> first % 64 & 1) != 0;
+	return n;
+}
+
+static void
+stay_on(pid_t tid, int cpu)
+{
+	struct topology_set s = { 0 };
+
+	s.bits[cpu / 64] = UINT64_C(1) << cpu % 64;
+	ck_assert_int_eq(sched_setaffinity(tid, sizeof(s), (cpu_set_t *)&s), 0);
+}
+
+/* Both have a piece, or it does not end. */
+static const struct cpu_team_job both = { plan_one, wait_for_others };
+
+START_TEST(members_on_one_processor_are_put_apart)
+{
+	struct topology_set mask;
+	struct topology top;
+	struct cpu_team *t;
+	struct err e;
+	bool on_first;
+	pid_t tid;
+
+	topology_mask(&mask);
+	topology_read("", &mask, &top);
+	if (top.n_list < 2)
+		return;
+	ck_assert_int_eq(cpu_team_create(2, &t, &e), 0);
+	cpu_team_run(t, &both, &(atomic_int){ 0 });
+	ck_assert_int_eq(others(&tid, 1), 1);
+	stay_on(0, top.list[0]);
+	stay_on(tid, top.list[0]);
+	cpu_team_run(t, &both, &(atomic_int){ 0 });
+	/* What moved it let it go again. */
+	ck_assert_int_eq(n_allowed(tid, &on_first, top.list[0]), top.n_cpus);
+	ck_assert_int_eq(n_allowed(0, &on_first, top.list[0]), 1);
+	cpu_team_destroy(t);
+}
+END_TEST
+
+START_TEST(a_pinned_team_has_a_processor_for_each_and_lets_the_caller_go)
+{
+	struct topology_set mask;
+	struct topology top;
+	struct cpu_team *t;
+	struct err e;
+	bool on_first;
+	pid_t tid;
+
+	topology_mask(&mask);
+	topology_read("", &mask, &top);
+	if (top.n_list < 2)
+		return;
+	ck_assert_int_eq(cpu_team_create(2, &t, &e), 0);
+	cpu_team_pin(t);
+	for (int i = 0; i < 3; i++)
+		cpu_team_run(t, &both, &(atomic_int){ 0 });
+	ck_assert_int_eq(others(&tid, 1), 1);
+	ck_assert_int_eq(n_allowed(tid, &on_first, top.list[0]), 1);
+	ck_assert(!on_first);
+	ck_assert_int_eq(n_allowed(0, &on_first, top.list[0]), top.n_cpus);
+	cpu_team_destroy(t);
+}
+END_TEST
+
+/* A number of threads, what is said of it. */
+static const struct {
+	int n;
+	const char *sentence;
+} refused[] = {
+	{ -1, "-1 threads; 1 to 256 are possible" },
+	{ 257, "257 threads; 1 to 256 are possible" },
+	{ 10000, "10000 threads; 1 to 256 are possible" },
+};
+
+START_TEST(a_number_of_threads_that_cannot_be_is_refused)
+{
+	struct cpu_team *t = NULL;
+	struct err e;
+
+	ck_assert_int_eq(cpu_team_create(refused[_i].n, &t, &e), ERR_RANGE);
+	ck_assert_str_eq(e.text, refused[_i].sentence);
+	ck_assert_ptr_null(t);
+}
+END_TEST
+
+START_TEST(no_number_is_one_thread_for_each_core)
+{
+	struct topology_set mask;
+	struct topology top;
+	struct cpu_team *t;
+	struct err e;
+
+	topology_mask(&mask);
+	topology_read("", &mask, &top);
+	ck_assert_int_eq(cpu_team_create(0, &t, &e), 0);
+	ck_assert_int_eq(cpu_team_size(t), topology_threads(&top));
+	cpu_team_destroy(t);
+}
+END_TEST
+
 START_TEST(ranges_cover_everything_once)
 {
 	for (int n = 0; n < 200; n += 3)
@@ -149,6 +325,13 @@ main(void)
 	    every_piece_is_done_once_and_after_the_step_before);
 	tcase_add_test(t,
 	    a_member_that_stands_still_holds_one_piece_and_no_more);
+	tcase_add_test(t, a_team_without_a_job_sleeps);
+	tcase_add_test(t, members_on_one_processor_are_put_apart);
+	tcase_add_test(t,
+	    a_pinned_team_has_a_processor_for_each_and_lets_the_caller_go);
+	tcase_add_loop_test(t, a_number_of_threads_that_cannot_be_is_refused, 0,
+	    sizeof(refused) / sizeof(refused[0]));
+	tcase_add_test(t, no_number_is_one_thread_for_each_core);
 	tcase_add_test(t, ranges_cover_everything_once);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
