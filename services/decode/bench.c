@@ -1,30 +1,33 @@
+/*
+ * One sequence, whose pages are the first of the cache, is read and decoded again
+ * and again: what is stored at a position is always the same.  For several that
+ * decode together its pages are copied, so that each reads memory of its own.
+ */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include <string.h>
 
-#include "backend/cpu_team.h"
 #include "bench.h"
+#include "bench_report.h"
 #include "clock.h"
-
-enum { REPEATS = 5, BANDWIDTH_BYTES = 256 << 20, READ_PIECES = 256 };
+#include "memory.h"
 
 struct bench {
 	const struct bench_options *o;
 	const struct model *m;
 	struct backend *b;
-	int32_t room;		/* positions */
-	int32_t *pages;		/* [room / KV_PAGE] */
+	int32_t room;		/* positions of a sequence */
+	int32_t n_pages;	/* of a sequence */
+	int n_sequences;
+	int32_t *pages;		/* [n_sequences, n_pages] */
 	struct backend_row *rows;	/* [max_rows] */
-	float *logits;		/* [vocab] */
-	double bandwidth;	/* bytes a second */
+	struct backend_top *top;	/* [max_rows] */
+	float *logits;		/* [n_sequences, vocab] */
+	struct bench_report report;
 };
 
-struct result {
-	int32_t depth;
-	double prefill, decode;	/* tokens a second */
-	int64_t bytes;		/* of one token */
-};
+/* What a row asks for. */
+enum ask { ALL_LOGITS, ONLY_TOP };
 
 static int
 by_value(const void *a, const void *b)
@@ -34,203 +37,294 @@ by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Of v [n], which is sorted then; an even number has two in the middle. */
+static struct bench_rate
+rate_of(double *v, int n)
+{
+	qsort(v, (size_t)n, sizeof(*v), by_value);
+	return (struct bench_rate){ .median = (v[n / 2] + v[(n - 1) / 2]) / 2,
+		.min = v[0], .max = v[n - 1] };
+}
+
+static struct backend_row
+row_of(const struct bench *u, int sequence, int32_t pos)
+{
+	return (struct backend_row){
+		.token = (int32_t)((pos + sequence) * INT64_C(7919) %
+		    u->m->config.vocab),
+		.pos = pos, .pages = u->pages + sequence * u->n_pages,
+	};
+}
+
+/* Tokens 0..n-1 of the first sequence, the logits of the last; seconds, or -1. */
 static double
-median(double *v, size_t n)
-{
-	qsort(v, n, sizeof(*v), by_value);
-	return v[n / 2];
-}
-
-/* What the members of a team read. */
-struct reading {
-	const char *bytes;
-	size_t n;
-	uint64_t sums[CPU_TEAM_MAX];	/* so that reading is not left out */
-};
-
-typedef uint64_t u64x2 __attribute__((vector_size(16)));
-
-static int
-plan_reading(void *arg, int step)
-{
-	(void)arg;
-	return step == 0 ? READ_PIECES : -1;
-}
-
-static void
-read_piece(void *arg, int number, int step, int piece)
-{
-	struct reading *r = arg;
-	size_t part = r->n / READ_PIECES / 64 * 64;
-	const u64x2 *p = (const void *)(r->bytes + part * (size_t)piece);
-	u64x2 a = { 0 }, b = { 0 }, c = { 0 }, d = { 0 };
-
-	(void)step;
-	for (size_t i = 0; i < part / sizeof(*p); i += 4) {
-		a += p[i];
-		b += p[i + 1];
-		c += p[i + 2];
-		d += p[i + 3];
-	}
-	a += b + c + d;
-	r->sums[number] += a[0] + a[1];
-}
-
-/* Bytes a second that the threads read from memory, the median. */
-static int
-measure_bandwidth(struct bench *u, struct err *e)
-{
-	static const struct cpu_team_job job = { plan_reading, read_piece };
-	long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-	struct reading r = { .n = BANDWIDTH_BYTES };
-	double v[REPEATS];
-	struct cpu_team *t;
-	void *bytes;
-	int code;
-
-	if (cache > 0 && (size_t)cache * 4 > r.n)
-		r.n = (size_t)cache * 4;
-	bytes = mmap(NULL, r.n, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (bytes == MAP_FAILED)
-		return err_set(e, ERR_NO_MEMORY, "no %zu MiB of memory to "
-		    "measure the bandwidth", r.n >> 20);
-	madvise(bytes, r.n, MADV_HUGEPAGE);
-	for (size_t i = 0; i < r.n; i += 4096)
-		((char *)bytes)[i] = 1;		/* a page of its own for each */
-	r.bytes = bytes;
-	code = cpu_team_create(u->o->n_threads, &t, e);
-	if (code == 0) {
-		for (int i = 0; i < REPEATS; i++) {
-			int64_t began = clock_ns();
-
-			cpu_team_run(t, &job, &r);
-			v[i] = (double)r.n * 1e9 / (double)(clock_ns() - began);
-		}
-		u->bandwidth = median(v, REPEATS);
-		cpu_team_destroy(t);
-	}
-	munmap(bytes, r.n);
-	return code;
-}
-
-/* Tokens from..to-1, n at a time, the logits of the last; seconds, or -1. */
-static double
-feed(struct bench *u, int32_t from, int32_t to, int32_t n, struct err *e)
+prefill(struct bench *u, int32_t n, struct err *e)
 {
 	int64_t began = clock_ns();
 
-	while (from < to) {
-		int32_t k = to - from < n ? to - from : n;
+	for (int32_t at = 0; at < n; ) {
+		int32_t k = n - at < u->o->max_rows ? n - at : u->o->max_rows;
 
-		for (int32_t i = 0; i < k; i++, from++)
-			u->rows[i] = (struct backend_row){
-				.token = (int32_t)(from * INT64_C(7919) %
-				    u->m->config.vocab),
-				.pos = from, .pages = u->pages,
-				.want_logits = n == 1 || from == to - 1,
-			};
+		for (int32_t i = 0; i < k; i++, at++)
+			u->rows[i] = row_of(u, 0, at);
+		u->rows[k - 1].want_logits = at == n;
 		if (u->b->forward(u->b, u->rows, k, u->logits, e) != 0)
 			return -1;
 	}
 	return (double)(clock_ns() - began) / 1e9;
 }
 
-static int
-measure(struct bench *u, int32_t depth, struct result *out, struct err *e)
+/* n_tokens of each of n sequences from position start on; seconds, or -1. */
+static double
+decode(struct bench *u, int n, int32_t start, int32_t n_tokens, enum ask ask,
+    struct err *e)
 {
-	int32_t n = u->room < BENCH_DECODE ? u->room : BENCH_DECODE;
-	int32_t start = depth + n > u->room ? u->room - n : depth;
-	double prefill[REPEATS], decode[REPEATS];
+	int64_t began = clock_ns();
+
+	for (int32_t at = start; at < start + n_tokens; at++) {
+		for (int i = 0; i < n; i++) {
+			u->rows[i] = row_of(u, i, at);
+			u->rows[i].want_logits = ask == ALL_LOGITS;
+			u->rows[i].n_top = ask == ONLY_TOP;
+			u->rows[i].top = u->top + i;
+		}
+		if (u->b->forward(u->b, u->rows, n, u->logits, e) != 0)
+			return -1;
+	}
+	return (double)(clock_ns() - began) / 1e9;
+}
+
+static int
+read_ops(const struct bench *u, struct backend_op ops[BACKEND_OPS_MAX])
+{
+	return u->b->ops == NULL ? 0 : u->b->ops(u->b, ops);
+}
+
+/* Add what was done since before [n_before] to k. */
+static void
+add_ops(const struct bench *u, struct bench_kernels *k,
+    const struct backend_op *before, int n_before, int64_t tokens)
+{
+	struct backend_op now[BACKEND_OPS_MAX];
+	int n = read_ops(u, now);
+
+	k->tokens += tokens;
+	for (int i = 0; i < n; i++) {
+		struct backend_op *sum = k->ops;
+
+		for (int j = 0; j < n_before; j++)
+			if (strcmp(before[j].name, now[i].name) == 0) {
+				now[i].calls -= before[j].calls;
+				now[i].ns -= before[j].ns;
+				now[i].bytes -= before[j].bytes;
+			}
+		if (now[i].calls == 0)
+			continue;
+		while (sum < k->ops + k->n && strcmp(sum->name, now[i].name) != 0)
+			sum++;
+		if (sum == k->ops + k->n)
+			k->ops[k->n++] = (struct backend_op){
+				.name = now[i].name };
+		sum->calls += now[i].calls;
+		sum->ns += now[i].ns;
+		sum->bytes += now[i].bytes;
+	}
+}
+
+/* Weights, head and the KV cache in the middle of what is decoded. */
+static int64_t
+bytes_per_token(const struct bench *u, int32_t pos)
+{
 	int64_t kv = (int64_t)u->b->kv_bytes / ((int64_t)u->o->n_pages * KV_PAGE);
 
-	/* The first time around warms caches and clocks up, and is not kept. */
-	for (int i = -1; i < REPEATS; i++) {
-		double a = feed(u, 0, depth, u->o->max_rows, e);
-		double b = a < 0 ? a : feed(u, start, start + n, 1, e);
+	return u->b->bytes_per_token + kv * pos;
+}
 
-		if (b < 0)
-			return e->code;
-		if (i >= 0) {
-			prefill[i] = depth / a;
-			decode[i] = n / b;
-		}
-	}
-	*out = (struct result){ .depth = depth,
-		.prefill = median(prefill, REPEATS),
-		.decode = median(decode, REPEATS),
-		.bytes = u->b->bytes_per_token + kv * (start + n / 2) };
+/* Prefill and decode of one sequence, once; kept: not to warm up. */
+static int
+once(struct bench *u, int32_t start, int32_t n, struct bench_result *out,
+    double *prefilled, double *decoded, bool kept, struct err *e)
+{
+	struct backend_op ops[BACKEND_OPS_MAX];
+	int n_ops = read_ops(u, ops);
+	double s = prefill(u, out->depth, e);
+
+	if (s < 0)
+		return e->code;
+	*prefilled = out->depth / s;
+	if (kept)
+		add_ops(u, &out->prefill_kernels, ops, n_ops, out->depth);
+	n_ops = read_ops(u, ops);
+	s = decode(u, 1, start, n, ALL_LOGITS, e);
+	if (s < 0)
+		return e->code;
+	*decoded = n / s;
+	if (kept)
+		add_ops(u, &out->decode_kernels, ops, n_ops, n);
 	return 0;
 }
 
-static void
-print_json(const struct bench *u, const struct result *r, int n, FILE *out)
+/* Another way to decode: n_sequences, or with ask; the first time is not kept. */
+static int
+decode_rate(struct bench *u, int n_sequences, int32_t start, int32_t n,
+    enum ask ask, struct bench_rate *out, struct err *e)
 {
-	fputs("{\"results\":[", out);
-	for (int i = 0; i < n; i++) {
-		double rate = (double)r[i].bytes * r[i].decode;
+	double v[BENCH_REPEATS_MAX];
 
-		fprintf(out, "%s{\"depth\":%d,\"prefill_tok_s\":%.1f,"
-		    "\"decode_tok_s\":%.1f,\"bytes_per_token\":%" PRId64 ","
-		    "\"gb_per_s\":%.3f,\"bandwidth_gb_per_s\":%.3f,"
-		    "\"bandwidth_fraction\":%.4f}", i > 0 ? "," : "",
-		    (int)r[i].depth, r[i].prefill, r[i].decode, r[i].bytes,
-		    rate / 1e9, u->bandwidth / 1e9, rate / u->bandwidth);
+	for (int i = -1; i < u->o->repeats; i++) {
+		double s = decode(u, n_sequences, start, n, ask, e);
+
+		if (s < 0)
+			return e->code;
+		if (i >= 0)
+			v[i] = n_sequences * n / s;
 	}
-	fputs("]}\n", out);
+	*out = rate_of(v, u->o->repeats);
+	return 0;
 }
 
-static void
-print_table(const struct bench *u, const struct result *r, int n, FILE *out)
+/* The pages of the first sequence into those of the others. */
+static int
+copy_sequences(struct bench *u, int32_t n_positions, struct err *e)
 {
-	fprintf(out, "%s, %s\nmemory is read at %.1f GB/s\n\n", u->m->name,
-	    u->b->name, u->bandwidth / 1e9);
-	fprintf(out, "%7s %14s %13s %9s %7s %9s\n", "depth", "prefill tok/s",
-	    "decode tok/s", "MB/token", "GB/s", "of memory");
-	for (int i = 0; i < n; i++) {
-		double rate = (double)r[i].bytes * r[i].decode;
+	int32_t n = (n_positions + KV_PAGE - 1) / KV_PAGE;
+	int r = 0;
 
-		fprintf(out, "%7d %14.1f %13.1f %9.2f %7.1f %8.0f%%\n",
-		    (int)r[i].depth, r[i].prefill, r[i].decode,
-		    (double)r[i].bytes / 1e6, rate / 1e9,
-		    100 * rate / u->bandwidth);
+	for (int s = 1; s < u->n_sequences; s++)
+		for (int32_t p = 0; p < n && r == 0; p++)
+			r = u->b->copy_page(u->b, u->pages[p],
+			    u->pages[s * u->n_pages + p], KV_PAGE, e);
+	return r;
+}
+
+static int
+measure(struct bench *u, struct bench_result *out, struct err *e)
+{
+	int32_t n = u->room < BENCH_DECODE ? u->room : BENCH_DECODE;
+	int32_t start = out->depth + n > u->room ? u->room - n : out->depth;
+	double prefilled[BENCH_REPEATS_MAX + 1], decoded[BENCH_REPEATS_MAX + 1];
+	int r = 0;
+
+	/* The first time warms caches and clocks up, and is not kept. */
+	for (int i = 0; i <= u->o->repeats && r == 0; i++)
+		r = once(u, start, n, out, &prefilled[i], &decoded[i], i > 0, e);
+	if (r != 0)
+		return r;
+	out->prefill = rate_of(prefilled + 1, u->o->repeats);
+	out->decode = rate_of(decoded + 1, u->o->repeats);
+	out->bytes = bytes_per_token(u, start + n / 2);
+	if (u->b->top_max > 0)
+		r = decode_rate(u, 1, start, n, ONLY_TOP, &out->top, e);
+	if (r == 0 && u->n_sequences > 1) {
+		r = copy_sequences(u, start + n, e);
+		if (r == 0)
+			r = decode_rate(u, u->n_sequences, start, n, ALL_LOGITS,
+			    &out->batch, e);
 	}
-	if (n > 0 && (double)r[0].bytes * r[0].decode > u->bandwidth)
-		fputs("\nMore than all of it: the model sits in the last "
-		    "cache.\n", out);
+	return r;
+}
+
+static int
+measure_bandwidth(struct bench *u, struct err *e)
+{
+	struct bench_report *p = &u->report;
+	int r;
+
+	p->huge = memory_huge(u->m->map, u->m->map_size) > u->m->map_size / 2;
+	r = bench_memory(1, u->o->pin, p->huge, &p->one, e);
+	return r != 0 ? r :
+	    bench_memory(u->o->n_threads, u->o->pin, p->huge, &p->all, e);
+}
+
+/* Do the depths fit, and as many sequences of the deepest? */
+static int
+check(struct bench *u, struct err *e)
+{
+	int64_t room = (int64_t)u->o->n_pages * KV_PAGE;
+	int32_t deepest = 0;
+
+	u->room = (int32_t)(room < u->o->n_ctx ? room : u->o->n_ctx);
+	for (int i = 0; i < u->report.n; i++) {
+		int32_t d = u->report.results[i].depth;
+
+		if (d < 1 || d > u->room)
+			return err_set(e, ERR_RANGE, "depth %d; 1 to %d fit the "
+			    "context", (int)d, (int)u->room);
+		deepest = d > deepest ? d : deepest;
+	}
+	deepest = deepest + BENCH_DECODE < u->room ? deepest + BENCH_DECODE :
+	    u->room;
+	u->n_sequences = u->o->batch > 1 ? u->o->batch : 1;
+	u->n_pages = (deepest + KV_PAGE - 1) / KV_PAGE;
+	if (u->n_sequences > u->o->max_rows)
+		return err_set(e, ERR_RANGE, "%d sequences together; a step has "
+		    "%d rows (--step-rows)", u->n_sequences,
+		    (int)u->o->max_rows);
+	if ((int64_t)u->n_sequences * u->n_pages > u->o->n_pages)
+		return err_set(e, ERR_RANGE, "%d sequences of %d tokens do not fit "
+		    "the KV cache of %lld (--kv-tokens)", u->n_sequences,
+		    (int)deepest, (long long)room);
+	return 0;
+}
+
+static int
+take_memory(struct bench *u, struct err *e)
+{
+	size_t n = (size_t)u->n_sequences, rows = (size_t)u->o->max_rows;
+
+	u->pages = calloc(n * (size_t)u->n_pages, sizeof(*u->pages));
+	u->rows = calloc(rows, sizeof(*u->rows));
+	u->top = calloc(rows, sizeof(*u->top));
+	u->logits = calloc(n * (size_t)u->m->config.vocab, sizeof(*u->logits));
+	if (u->pages == NULL || u->rows == NULL || u->top == NULL ||
+	    u->logits == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for the buffers");
+	for (int32_t i = 0; i < (int32_t)n * u->n_pages; i++)
+		u->pages[i] = i;
+	return 0;
+}
+
+static int
+print(const struct bench *u, FILE *out, struct err *e)
+{
+	json_t *v;
+	int r;
+
+	if (!u->o->json) {
+		bench_report_print(&u->report, out);
+		return 0;
+	}
+	v = bench_report_json(&u->report);
+	r = v == NULL ? -1 : json_dumpf(v, out, JSON_REAL_PRECISION(7));
+	json_decref(v);
+	fputc('\n', out);
+	return r == 0 ? 0 : err_set(e, ERR_NO_MEMORY, "no memory for the report");
 }
 
 int
 bench_run(const struct bench_options *o, const struct model *m,
     struct backend *b, FILE *out, struct err *e)
 {
-	static const int32_t usual[] = { 64 };
-	const int32_t *depths = o->n_depths > 0 ? o->depths : usual;
-	int n = o->n_depths > 0 ? o->n_depths : 1, r = 0;
-	struct result results[BENCH_DEPTHS_MAX];
-	struct bench u = { .o = o, .m = m, .b = b };
-	int64_t room = (int64_t)o->n_pages * KV_PAGE;
+	struct bench *u = calloc(1, sizeof(*u));
+	int r;
 
-	u.room = (int32_t)(room < o->n_ctx ? room : o->n_ctx);
-	for (int i = 0; i < n; i++)
-		if (depths[i] < 1 || depths[i] > u.room)
-			return err_set(e, ERR_RANGE, "depth %d; 1 to %d fit the "
-			    "context", (int)depths[i], (int)u.room);
-	u.pages = calloc((size_t)(u.room / KV_PAGE + 1), sizeof(*u.pages));
-	u.rows = calloc((size_t)o->max_rows, sizeof(*u.rows));
-	u.logits = calloc((size_t)m->config.vocab, sizeof(*u.logits));
-	if (u.pages == NULL || u.rows == NULL || u.logits == NULL)
-		r = err_set(e, ERR_NO_MEMORY, "no memory for the buffers");
-	for (int32_t p = 0; r == 0 && p * KV_PAGE < u.room; p++)
-		u.pages[p] = p;
+	if (u == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory to measure");
+	*u = (struct bench){ .o = o, .m = m, .b = b, .report = {
+		.model = m->name, .backend = b->name, .o = o,
+		.n = o->n_depths > 0 ? o->n_depths : 1 } };
+	for (int i = 0; i < u->report.n; i++)
+		u->report.results[i].depth = o->n_depths > 0 ? o->depths[i] : 64;
+	if ((r = check(u, e)) == 0 && (r = take_memory(u, e)) == 0)
+		r = measure_bandwidth(u, e);
+	for (int i = 0; i < u->report.n && r == 0; i++)
+		r = measure(u, &u->report.results[i], e);
 	if (r == 0)
-		r = measure_bandwidth(&u, e);
-	for (int i = 0; i < n && r == 0; i++)
-		r = measure(&u, depths[i], &results[i], e);
-	if (r == 0)
-		(o->json ? print_json : print_table)(&u, results, n, out);
-	free(u.pages);
-	free(u.rows);
-	free(u.logits);
+		r = print(u, out, e);
+	free(u->pages);
+	free(u->rows);
+	free(u->top);
+	free(u->logits);
+	free(u);
 	return r;
 }

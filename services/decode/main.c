@@ -271,6 +271,8 @@ measure(struct service *sv, struct backend_options *b)
 	struct bench_options bench = {
 		.n_threads = b->n_threads, .n_ctx = b->n_ctx,
 		.n_pages = b->n_pages, .max_rows = b->max_rows, .json = o->json,
+		.pin = o->pin, .repeats = (int)o->bench_repeats,
+		.batch = (int)o->bench_batch,
 	};
 	struct ppl_options ppl = {
 		.path = o->ppl, .context = (int32_t)o->context,

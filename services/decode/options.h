@@ -53,6 +53,10 @@
 	    "time that requests in flight get to end after SIGTERM")               \
 	F(JSON, bench, 0, 16, "[]", "tokens",                                 \
 	    "measure speed at this depth and exit; may be repeated")          \
+	F(INT, bench_repeats, 1, 100, "5", "times",                           \
+	    "with --bench: how often; medians are printed")                   \
+	F(INT, bench_batch, 0, 256, "0", "sequences",                         \
+	    "with --bench: measure so many decoding together, too")           \
 	F(STR, ppl, 0, 4096, "\"\"", "bytes",                                 \
 	    "measure the perplexity of this text and exit")                   \
 	F(INT, ppl_windows, 0, 1 << 20, "0", "windows",                       \
