@@ -43,7 +43,7 @@ static struct {
 	const int32_t *script;
 	int n_prompt;
 	bool fails, deaf;	/* the backend; the subscriber */
-	int n_forwards, rows_max;
+	int n_forwards, n_rows, rows_max;	/* n_rows: of this step */
 	struct heard heard[WORLD_IDS];
 	int n_heard;
 	void (*in_forward)(void);	/* what else happens meanwhile */
@@ -72,6 +72,7 @@ world_forward(struct backend *b, const struct backend_row *rows, int n,
 {
 	(void)b;
 	world.n_forwards++;
+	world.n_rows = n;
 	world.rows_max = n > world.rows_max ? n : world.rows_max;
 	world.now_us += world.forward_us;
 	if (world.in_forward != NULL)
