@@ -3,16 +3,10 @@
  * reads is never freed or finished here: that is marked and done when the step
  * is over.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine_state.h"
-
-enum {
-	SERVICE_MS = 1000,	/* until one is measured */
-	RETRY_MIN_MS = 100, RETRY_MAX_MS = 60000,
-};
 
 int64_t
 engine_now(const struct engine *en)
@@ -53,7 +47,7 @@ engine_create(const struct engine_config *c, struct engine **out,
 	if (en == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for the engine");
 	en->c = *c;
-	en->service_ms = SERVICE_MS;
+	pace_init(&en->pace);
 	pthread_mutex_init(&en->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -135,14 +129,11 @@ engine_forget(struct engine *en, struct job *j)
 void
 engine_retire(struct engine *en, struct job *j)
 {
-	bool ran = j->state == JOB_RUNNING;
-
 	if (j->state != JOB_DONE)
 		scheduler_remove(&en->scheduler, j);
 	j->done_us = engine_now(en);
-	if (ran)
-		en->service_ms += 0.1 * ((double)(j->done_us -
-		    j->started_us) / 1000 - en->service_ms);
+	if (j->finish == JOB_FINISH_stop || j->finish == JOB_FINISH_length)
+		pace_answer(&en->pace, job_n_generated(j));
 	switch (j->finish) {
 	case JOB_RUNS:
 	case JOB_N_FINISHES:
@@ -154,15 +145,6 @@ engine_retire(struct engine *en, struct job *j)
 	JOB_FINISHES(F)
 #undef F
 	}
-}
-
-static int64_t
-retry_after_ms(const struct engine *en)
-{
-	double ms = en->service_ms * (en->scheduler.n_queued + 1) /
-	    en->c.n_slots;
-
-	return (int64_t)fmin(fmax(ms, RETRY_MIN_MS), RETRY_MAX_MS);
 }
 
 static void
@@ -190,17 +172,35 @@ has_room(const struct engine *en, int32_t n_tokens)
 	    s->queued_tokens + n_tokens <= en->c.queue_tokens);
 }
 
+/* When a request that has no room now should come again: when as many of the
+ * queue are admitted as stand in its way. */
+static int64_t
+retry_after_ms(struct engine *en, int32_t n_tokens)
+{
+	const struct scheduler *s = &en->scheduler;
+	int64_t tokens = s->queued_tokens + n_tokens;
+	const struct job *j = s->head;
+	int n = 0;
+
+	for (; j != NULL && (s->n_queued - n >= en->c.queue_max ||
+	    tokens > en->c.queue_tokens); j = j->next) {
+		tokens -= j->n_tokens;
+		n++;
+	}
+	return pace_promise(&en->pace, s, engine_now(en), n > 0 ? n : 1);
+}
+
 /* engine_find with the lock held; *old is an earlier attempt, or NULL. */
 static int
-look(struct engine *en, const char *id, int64_t attempt, int32_t n_tokens,
+look(struct engine *en, const struct decode_generate *g, int32_t n_tokens,
     struct job **same, struct job **old, struct err *e)
 {
 	const struct scheduler *s = &en->scheduler;
-	struct job *j = find(en, id);
+	struct job *j = find(en, g->id);
 	int r;
 
-	*same = j != NULL && j->attempt == attempt ? j : NULL;
-	*old = j != NULL && j->attempt < attempt ? j : NULL;
+	*same = j != NULL && j->attempt == g->attempt ? j : NULL;
+	*old = j != NULL && j->attempt < g->attempt ? j : NULL;
 	if (*same != NULL)
 		return 0;
 	if (j != NULL && *old == NULL)
@@ -216,7 +216,7 @@ look(struct engine *en, const char *id, int64_t attempt, int32_t n_tokens,
 	r = err_set(e, ERR_BUSY, "%d requests run and %d wait with %lld "
 	    "tokens", s->n_running, s->n_queued, (long long)s->queued_tokens);
 	if (e != NULL)
-		e->retry_after_ms = retry_after_ms(en);
+		e->retry_after_ms = retry_after_ms(en, n_tokens);
 	return r;
 }
 
@@ -230,17 +230,17 @@ repeat(struct engine *en, struct job *j, struct decode_accepted *a)
 }
 
 int
-engine_find(struct engine *en, const char *id, int64_t attempt, bool *known,
+engine_find(struct engine *en, const struct decode_generate *g, bool *known,
     struct decode_accepted *a, struct err *e)
 {
 	struct job *same, *old;
 	int r;
 
 	pthread_mutex_lock(&en->lock);
-	r = look(en, id, attempt, 0, &same, &old, e);
+	r = look(en, g, 0, &same, &old, e);
 	if (r == 0 && same != NULL) {
 		repeat(en, same, a);
-		a->id = id;	/* the job may go when the lock does */
+		a->id = g->id;	/* the job may go when the lock does */
 	}
 	if (r == 0)
 		*known = same != NULL;
@@ -260,7 +260,7 @@ engine_add(struct engine *en, const struct decode_generate *g,
 	if (r != 0)
 		return r;
 	pthread_mutex_lock(&en->lock);
-	r = look(en, g->id, g->attempt, j->n_tokens, &same, &old, e);
+	r = look(en, g, j->n_tokens, &same, &old, e);
 	if (r == 0 && same != NULL) {
 		repeat(en, same, a);
 	} else if (r == 0) {
@@ -366,75 +366,6 @@ engine_replay(struct engine *en, const char *id, int64_t from_seq,
 	else
 		json_decref(array);
 	return r;
-}
-
-void
-engine_status(struct engine *en, struct decode_status *s)
-{
-	json_t *held = json_object();
-
-	pthread_mutex_lock(&en->lock);
-	for (int i = 0; i < en->n_jobs; i++)
-		json_object_set_new(held, en->jobs[i]->id,
-		    json_integer(events_next(&en->jobs[i]->events)));
-	*s = (struct decode_status){
-		.boot = en->c.boot, .ready = !en->draining, .step = en->step,
-		.running = en->scheduler.n_running,
-		.queued = en->scheduler.n_queued, .n_slots = en->c.n_slots,
-		.held = held,
-	};
-	pthread_mutex_unlock(&en->lock);
-}
-
-static void
-count_pages(const struct scheduler *s, struct engine_stats *st)
-{
-	st->queued_tokens = s->queued_tokens;
-	st->cached_tokens = s->counts.found_tokens;
-	st->cache_queries = s->counts.queries;
-	st->cache_hits = s->counts.hits;
-	st->page_copies = s->counts.copies;
-	st->preemptions = s->counts.preempted;
-	st->evictions = s->cache.tree.n_evictions;
-	st->kv_pages = s->cache.tree.n;
-	st->kv_pages_free = kv_cache_available(&s->cache);
-	st->kv_pages_cached = s->cache.tree.n_cached;
-	st->kv_pages_pinned = s->cache.tree.n_pinned;
-}
-
-void
-engine_stats(struct engine *en, struct engine_stats *st)
-{
-	pthread_mutex_lock(&en->lock);
-	*st = en->stats;
-	st->running = en->scheduler.n_running;
-	st->queued = en->scheduler.n_queued;
-	st->held = en->n_jobs;
-	st->slots = en->c.n_slots;
-	count_pages(&en->scheduler, st);
-	st->paused = 0;
-	for (int i = 0; i < en->n_jobs; i++)
-		st->paused += en->jobs[i]->state == JOB_RUNNING &&
-		    events_full(&en->jobs[i]->events);
-	pthread_mutex_unlock(&en->lock);
-}
-
-const struct metrics_histogram *
-engine_step_times(const struct engine *en)
-{
-	return &en->step_times;
-}
-
-const struct metrics_histogram *
-engine_queue_times(const struct engine *en)
-{
-	return &en->queue_times;
-}
-
-uint64_t
-engine_beats(const struct engine *en)
-{
-	return atomic_load(&en->beats);
 }
 
 void

@@ -109,12 +109,12 @@ int engine_create(const struct engine_config *c, struct engine **out,
 void engine_destroy(struct engine *en);
 
 /*
- * Is (id, attempt) known?  Then *known and *a says what generate was answered.
- * Otherwise: would it be taken now?  ERR_BUSY with retry_after_ms,
+ * Is (id, attempt) of g known?  Then *known and *a says what generate was
+ * answered.  Otherwise: would it be taken now?  ERR_BUSY with retry_after_ms,
  * ERR_DRAINING.  To be asked before a prompt is tokenized.  ERR_EXISTS if a
  * later attempt of id is known.
  */
-int engine_find(struct engine *en, const char *id, int64_t attempt,
+int engine_find(struct engine *en, const struct decode_generate *g,
     bool *known, struct decode_accepted *a, struct err *e);
 
 /*

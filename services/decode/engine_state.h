@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "engine.h"
+#include "pace.h"
 #include "scheduler.h"
 #include "speculate.h"
 
@@ -18,7 +19,7 @@ struct engine {
 	struct job *jobs[DECODE_REQUESTS_MAX];	/* [n_jobs] all that are held */
 	int n_jobs;
 	int64_t n_orders, step;
-	double service_ms;	/* mean time in a slot, lately */
+	struct pace pace;
 	struct engine_stats stats;	/* counters only */
 	struct metrics_histogram step_times, queue_times;
 	atomic_uint_fast64_t beats;

@@ -192,7 +192,7 @@ engine_step(struct engine *en, bool *worked, struct err *e)
 {
 	struct plan *p = &en->plan;
 	json_t *events;
-	int64_t step, us;
+	int64_t step, us = 0;
 	int r;
 
 	atomic_fetch_add(&en->beats, 1);
@@ -204,6 +204,8 @@ engine_step(struct engine *en, bool *worked, struct err *e)
 	pthread_mutex_lock(&en->lock);
 	en->stats.steps += p->n_rows > 0;
 	scheduler_copied(&en->scheduler);
+	if (p->n_rows > 0)
+		pace_step(&en->pace, p, us);
 	for (int i = 0; i < p->n_shares; i++)
 		settle(en, &p->shares[i]);
 	events = collect(en);

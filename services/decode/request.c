@@ -150,7 +150,7 @@ on_generate(struct service *sv, const struct frame *f, struct frame *reply,
 		return err_set(e, ERR_UNAVAILABLE, "the model failed its "
 		    "self-check: %s", sv->selfcheck.text);
 	if ((r = DECODE(decode_generate, f, &g, e)) != 0 ||
-	    (r = engine_find(sv->engine, g.id, g.attempt, &known, &a, e)) != 0)
+	    (r = engine_find(sv->engine, &g, &known, &a, e)) != 0)
 		return r;
 	if (!known && (r = encode_prompt(sv, &g, &prompt, e)) == 0)
 		r = engine_add(sv->engine, &g, prompt.v, prompt.n, &a, e);
@@ -333,11 +333,27 @@ on_health(struct service *sv, const struct frame *f, struct frame *reply,
 	    &a, e);
 }
 
+/* What the backend counts, by kind. */
+static json_t *
+kernels(const struct service *sv)
+{
+	struct backend_op ops[BACKEND_OPS_MAX];
+	json_t *list = json_array();
+	int n = sv->backend.ops == NULL ? 0 : sv->backend.ops(&sv->backend, ops);
+
+	for (int i = 0; i < n; i++)
+		json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I}",
+		    "name", ops[i].name, "calls", (json_int_t)ops[i].calls,
+		    "ns", (json_int_t)ops[i].ns,
+		    "bytes", (json_int_t)ops[i].bytes));
+	return list;
+}
+
 static int
 on_stats(struct service *sv, const struct frame *f, struct frame *reply,
     struct err *e)
 {
-	struct unit_stats_are a = { "decode", json_object() };
+	struct unit_stats_are a = { "decode", json_object(), kernels(sv) };
 	struct engine_stats st;
 	int r;
 
@@ -355,6 +371,7 @@ on_stats(struct service *sv, const struct frame *f, struct frame *reply,
 	r = reply_with(reply, UNIT_TYPE_stats_are, unit_stats_are_fields(), &a,
 	    e);
 	json_decref(a.values);
+	json_decref(a.kernels);
 	return r;
 }
 

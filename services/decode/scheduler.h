@@ -42,6 +42,7 @@ struct scheduler {
 	int n_running, n_queued;
 	int64_t queued_tokens;	/* of those who wait, to be computed */
 	int64_t n_ranks;
+	bool short_of_pages;	/* the next of the queue waits for them */
 	struct kv_cache cache;
 	struct page_copy *copies;	/* [n_copies] room for n_slots; owned */
 	int n_copies;

@@ -193,12 +193,14 @@ void
 scheduler_admit(struct scheduler *s, int64_t now_us)
 {
 	grow(s);
+	s->short_of_pages = false;
 	for (int i = 0; i < s->c.n_slots && s->head != NULL; i++) {
 		struct job *j = next_to_run(s);
 
 		if (s->slots[i] != NULL)
 			continue;
-		if (!take_pages(s, j))
+		s->short_of_pages = !take_pages(s, j);
+		if (s->short_of_pages)
 			return;
 		count(s, j);
 		unqueue(s, j);
