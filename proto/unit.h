@@ -21,6 +21,8 @@
 	M(3, stats, UNIT_STATS, "what have you done?")                    \
 	M(4, stats_are, UNIT_STATS_ARE, "reply: counters since the start")
 
+enum { UNIT_KERNELS_MAX = 32 };
+
 #define UNIT_HEALTH(F)
 #define UNIT_STATS(F)
 
@@ -32,9 +34,13 @@
 	F(STR, version, 1, 32, NULL, "bytes", "of the program")               \
 	F(INT, uptime_ms, 0, 9007199254740991., NULL, "ms", "since its start")
 
+/* kernels: [{name, calls, ns, bytes}]: how often, the time in which the unit did
+ * nothing else, and what was read of weights and caches. */
 #define UNIT_STATS_ARE(F)                                                 \
 	F(STR, unit, 1, 32, NULL, "bytes", "as in health_is")             \
-	F(JSON, values, 0, 256, NULL, "numbers", "by name; names end in their unit")
+	F(JSON, values, 0, 256, NULL, "numbers", "by name; names end in their unit") \
+	F(JSON, kernels, 0, UNIT_KERNELS_MAX, "[]", "kinds",              \
+	    "work of the unit's model by kind: {name, calls, ns, bytes}")
 
 enum unit_type {
 #define M(number, name, LIST, doc) UNIT_TYPE_##name = (number),

@@ -64,6 +64,40 @@ on_readyz(struct web_request *rq, void *arg)
 	buf_free(&b);
 }
 
+/* The forward passes by kind of work: one metric after the other, since samples
+ * of a name stand together. */
+static void
+write_kernels(struct metrics *m, const struct service *sv)
+{
+	static const struct {
+		const char *name, *doc;
+		double unit;
+		size_t at;
+	} all[] = {
+		{ "onebit_decode_kernel_calls_total", "steps of this kind", 1,
+		    offsetof(struct backend_op, calls) },
+		{ "onebit_decode_kernel_seconds_total", "wall time in which "
+		    "nothing else was done", 1e-9,
+		    offsetof(struct backend_op, ns) },
+		{ "onebit_decode_kernel_read_bytes_total", "read of weights and KV "
+		    "cache", 1, offsetof(struct backend_op, bytes) },
+	};
+	struct backend_op ops[BACKEND_OPS_MAX];
+	int n = sv->backend.ops == NULL ? 0 : sv->backend.ops(&sv->backend, ops);
+
+	for (size_t k = 0; k < sizeof(all) / sizeof(all[0]); k++)
+		for (int i = 0; i < n; i++) {
+			char labels[64];
+			int64_t v;
+
+			memcpy(&v, (const char *)&ops[i] + all[k].at, sizeof(v));
+			snprintf(labels, sizeof(labels), "kernel=\"%s\"",
+			    ops[i].name);
+			metrics_counter(m, all[k].name, all[k].doc, labels,
+			    (double)v * all[k].unit);
+		}
+}
+
 static void
 write_engine(struct metrics *m, const struct service *sv)
 {
@@ -88,6 +122,7 @@ write_engine(struct metrics *m, const struct service *sv)
 	    "how often a socket had to be opened again", "",
 	    bus_server_relistens(sv->requests) +
 	    bus_publisher_relistens(sv->events));
+	write_kernels(m, sv);
 	metrics_gauge(m, "onebit_decode_kv_bytes", "memory of the KV cache", "",
 	    (double)sv->backend.kv_bytes);
 	metrics_gauge(m, "onebit_decode_weights_locked",

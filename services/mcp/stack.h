@@ -11,7 +11,8 @@
  * stack_bus_open (sockets of the runtime directory) or stack_http_open (the
  * gateway's HTTP routes).  Any thread may call, several at once.
  */
-enum { STACK_UNITS_MAX = 16, STACK_MODELS_MAX = 32 };
+enum { STACK_UNITS_MAX = 16, STACK_MODELS_MAX = 32,
+	STACK_KERNELS_MAX = 32 };
 
 struct stack_unit {
 	char unit[33];		/* "decode" */
@@ -28,6 +29,13 @@ struct stack_model {
 	int64_t n_ctx, n_ctx_train, n_params, size_bytes;	/* 0: not known */
 };
 
+/* A kind of work of the decode worker, since its start. */
+struct stack_kernel {
+	char name[33];		/* "attention" */
+	int64_t calls, ns;
+	int64_t bytes;		/* read of weights and KV cache */
+};
+
 struct stack {
 	void *self;
 	int64_t start_ms;	/* clock_ms() when this program began to ask */
@@ -41,6 +49,10 @@ struct stack {
 	 * knows does not answer.
 	 */
 	int (*models)(void *self, struct stack_model *models, int *n,
+	    struct err *e);
+	/* Fill kernels [STACK_KERNELS_MAX] and *n.  Fails as models, and where
+	 * only the gateway can be asked. */
+	int (*kernels)(void *self, struct stack_kernel *kernels, int *n,
 	    struct err *e);
 };
 

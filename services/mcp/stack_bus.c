@@ -95,6 +95,41 @@ bus_models(void *self, struct stack_model *m, int *n, struct err *e)
 	return r;
 }
 
+/* {name, calls, ns, bytes}; what is none of it stays 0 or "". */
+static void
+set_kernel(struct stack_kernel *k, const json_t *v)
+{
+	const char *name = json_string_value(json_object_get(v, "name"));
+
+	snprintf(k->name, sizeof(k->name), "%s", name != NULL ? name : "");
+	k->calls = json_integer_value(json_object_get(v, "calls"));
+	k->ns = json_integer_value(json_object_get(v, "ns"));
+	k->bytes = json_integer_value(json_object_get(v, "bytes"));
+}
+
+static int
+bus_kernels(void *self, struct stack_kernel *k, int *n, struct err *e)
+{
+	struct frame reply = { 0 };
+	struct unit_stats_are a;
+	json_t *v;
+	size_t i;
+	int r;
+
+	if ((r = ask(self, DECODE, UNIT_TYPE_stats, UNIT_TYPE_stats_are, &reply,
+	    e)) != 0)
+		return r;
+	if ((r = field_decode(unit_stats_are_fields(), sizeof(a), reply.obj, &a,
+	    e)) == 0) {
+		*n = 0;
+		json_array_foreach(a.kernels, i, v)
+			if (*n < STACK_KERNELS_MAX)
+				set_kernel(&k[(*n)++], v);
+	}
+	frame_free(&reply);
+	return r;
+}
+
 int
 stack_bus_open(struct stack *s, const char *dir, int timeout_ms, struct err *e)
 {
@@ -113,6 +148,7 @@ stack_bus_open(struct stack *s, const char *dir, int timeout_ms, struct err *e)
 	*s = (struct stack){
 		.self = b, .start_ms = clock_ms(),
 		.health = bus_health, .models = bus_models,
+		.kernels = bus_kernels,
 	};
 	return 0;
 }

@@ -173,6 +173,16 @@ http_models(void *self, struct stack_model *models, int *n, struct err *e)
 	return r;
 }
 
+static int
+http_kernels(void *self, struct stack_kernel *k, int *n, struct err *e)
+{
+	(void)self;
+	(void)k;
+	(void)n;
+	return err_set(e, ERR_UNSUPPORTED, "the gateway does not tell: ask on the "
+	    "worker's machine, without --server");
+}
+
 int
 stack_http_open(struct stack *s, const char *url, const char *key,
     int timeout_ms, struct err *e)
@@ -200,6 +210,7 @@ stack_http_open(struct stack *s, const char *url, const char *key,
 	*s = (struct stack){
 		.self = h, .start_ms = clock_ms(),
 		.health = http_health, .models = http_models,
+		.kernels = http_kernels,
 	};
 	return 0;
 }

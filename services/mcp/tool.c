@@ -10,6 +10,7 @@
 
 const struct tool *const tools[] = {
 	&tool_health,
+	&tool_kernel_timings,
 	&tool_list_models,
 	NULL
 };

@@ -31,7 +31,7 @@ struct tool {
 	    json_t **out, struct err *e);
 };
 
-extern const struct tool tool_health, tool_list_models;
+extern const struct tool tool_health, tool_kernel_timings, tool_list_models;
 
 /* In the order of their names; ends with NULL. */
 extern const struct tool *const tools[];

@@ -29,6 +29,12 @@ on_request(void *arg, const struct frame *request, struct frame *reply)
 		    "decode", "boot", "0123456789abcdef", "ready", 1,
 		    "version", "0.1.0", "uptime_ms", 5000);
 		return;
+	case UNIT_TYPE_stats:
+		reply->type = UNIT_TYPE_stats_are;
+		reply->obj = json_pack("{s:s, s:{}, s:[{s:s, s:i, s:i, s:i}]}",
+		    "unit", "decode", "values", "kernels", "name", "head",
+		    "calls", 2, "ns", 4000, "bytes", 8000);
+		return;
 	case DECODE_TYPE_model_info:
 		reply->type = DECODE_TYPE_model_info_is;
 		reply->obj = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i,"

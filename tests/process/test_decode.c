@@ -270,6 +270,7 @@ START_TEST(it_says_what_it_is)
 	    json_object(), &stats, NULL), 0);
 	ck_assert(json_is_integer(json_object_get(json_object_get(stats,
 	    "values"), "accepted")));
+	ck_assert(json_is_array(json_object_get(stats, "kernels")));
 	json_decref(info);
 	json_decref(stats);
 }
@@ -287,6 +288,9 @@ static const struct {
 	{ "/readyz?verbose", 200, "decode: ready" },
 	{ "/metrics", 200, "\nonebit_decode_requests_total{outcome=\"stop\"}" },
 	{ "/metrics", 200, "\nonebit_decode_ready 1" },
+	{ "/metrics", 200, "\nonebit_decode_kernel_seconds_total{kernel=\"head\"}" },
+	{ "/metrics", 200, "\nonebit_decode_kernel_read_bytes_total{kernel=\"o\"}" },
+	{ "/metrics", 200, "\nonebit_decode_kernel_calls_total{kernel=\"qkv\"}" },
 	{ "/metrics", 200, "\nonebit_decode_step_duration_seconds_count" },
 	{ "/v1/endpoints", 200, "/decode-events.sock\"" },
 	{ "/v1/models", 404, "\"error\"" },

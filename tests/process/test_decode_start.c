@@ -12,6 +12,8 @@
 
 #include "worker.h"
 
+#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+
 static struct worker w;		/* one that runs */
 static char text[1 << 16];
 
@@ -61,6 +63,8 @@ static const struct {
 	{ "--log-format", "xml", "--log-format: 'xml' is not one of text, json" },
 	{ "--bench", "x", "--bench: 'x' is not a number" },
 	{ "--bench", "0", "--bench: 0 is not from 1 to 1048576 tokens" },
+	{ "--bench-repeats", "0", "bench_repeats" },
+	{ "--bench-batch", "257", "bench_batch" },
 	{ "--threads", "0",
 	    "--threads: '0' is not auto, or a number from 1 to 256" },
 	{ "--threads", "10000",
@@ -207,37 +211,83 @@ START_TEST(the_ready_line_says_what_runs)
 }
 END_TEST
 
+/* The JSON that was printed, behind what was logged. */
+static json_t *
+printed(void)
+{
+	const char *p = strchr(text, '{');
+
+	return p != NULL ? json_loads(p, 0, NULL) : NULL;
+}
+
+static json_int_t
+integer_of(const json_t *obj, const char *name)
+{
+	ck_assert_msg(json_is_integer(json_object_get(obj, name)), "%s", name);
+	return json_integer_value(json_object_get(obj, name));
+}
+
+/* Is obj[name] a list of kinds of work, from the embedding to the head? */
+static void
+check_kernels(const json_t *obj, const char *name)
+{
+	static const char *const keys[] = { "calls", "ns", "bytes", "gb_per_s" };
+	const json_t *list = json_object_get(obj, name), *v = NULL;
+	size_t i;
+
+	ck_assert_uint_ge(json_array_size(list), 7);
+	json_array_foreach(list, i, v) {
+		if (i == 0)
+			ck_assert_str_eq(json_string_value(json_object_get(v,
+			    "name")), "embed");
+		for (int k = 0; k < COUNT(keys); k++)
+			ck_assert(json_is_real(json_object_get(v, keys[k])));
+	}
+	ck_assert_str_eq(json_string_value(json_object_get(v, "name")), "head");
+}
+
 START_TEST(bench_and_ppl_print_json_and_need_no_socket)
 {
 	static const char *const keys[] = { "depth", "prefill_tok_s",
-		"decode_tok_s", "bytes_per_token", "gb_per_s",
+		"prefill_min_tok_s", "prefill_max_tok_s", "decode_tok_s",
+		"decode_min_tok_s", "decode_max_tok_s", "batch_tok_s",
+		"batch_speedup", "bytes_per_token", "gb_per_s",
 		"bandwidth_gb_per_s", "bandwidth_fraction" };
 	const char *const bench[] = { BUILD "/bin/bitnet_decode", "--model",
 		WORKER_MODEL, "--runtime-dir", "/dev/null/x", "--bench", "8",
-		"--bench", "16", "--json", "--mlock=false", NULL };
+		"--bench", "16", "--bench-repeats", "2", "--bench-batch", "3",
+		"--threads", "2", "--backend", "cpu", "--json", "--mlock=false",
+		NULL };
 	const char *const ppl[] = { BUILD "/bin/bitnet_decode", "--model",
 		WORKER_MODEL, "--ppl", "models/README.md", "--context", "128",
 		"--json", "--mlock=false", NULL };
 	json_t *v, *r;
 
 	ck_assert_int_eq(process_run(w.dir, bench, text, sizeof(text)), 0);
-	ck_assert_ptr_nonnull(v = json_loads(text, 0, NULL));
+	ck_assert_ptr_nonnull(v = printed());
 	r = json_object_get(v, "results");
 	ck_assert_uint_eq(json_array_size(r), 2);
-	for (int i = 0; i < 7; i++)
-		ck_assert(json_is_number(json_object_get(json_array_get(r, 1),
-		    keys[i])));
+	for (int i = 0; i < COUNT(keys); i++)
+		ck_assert_msg(json_is_number(json_object_get(json_array_get(r, 1),
+		    keys[i])), "%s", keys[i]);
+	check_kernels(json_array_get(r, 1), "decode_kernels");
+	check_kernels(json_array_get(r, 1), "prefill_kernels");
+	ck_assert_int_eq(integer_of(v, "threads"), 2);
+	ck_assert_int_eq(integer_of(v, "repeats"), 2);
+	ck_assert_int_eq(integer_of(v, "batch"), 3);
+	r = json_object_get(v, "memory");
+	ck_assert_int_ge(integer_of(r, "mib"), 511);
+	ck_assert(json_is_boolean(json_object_get(r, "huge_pages")));
+	ck_assert(json_is_real(json_object_get(r, "gb_per_s_one_thread")));
 	json_decref(v);
 	ck_assert_int_eq(process_run(w.dir, ppl, text, sizeof(text)), 0);
-	ck_assert_ptr_nonnull(v = json_loads(text, 0, NULL));
+	ck_assert_ptr_nonnull(v = printed());
 	ck_assert(json_number_value(json_object_get(v, "ppl")) > 1);
 	ck_assert(json_is_integer(json_object_get(v, "tokens")));
 	ck_assert(json_is_real(json_object_get(v, "nll_mean")));
 	json_decref(v);
 }
 END_TEST
-
-#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 int
 main(void)

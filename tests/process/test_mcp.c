@@ -152,11 +152,12 @@ START_TEST(stdio_answers_over_the_sockets_and_ends_with_its_input)
 	static const char text[] = INITIALIZE "\n" INITIALIZED "\r\n\n"
 	    "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"tools/list\"}\n"
 	    CALL("3", "list_models") "\n" CALL("\"four\"", "health") "\n"
+	    CALL("5", "kernel_timings") "\n"
 	    "this line has no end and is not answered";
 	json_t *lines = converse("--runtime-dir", dir, text, sizeof(text) - 1);
-	json_t *units;
+	json_t *units, *kernel;
 
-	ck_assert_uint_eq(json_array_size(lines), 4);
+	ck_assert_uint_eq(json_array_size(lines), 5);
 	ck_assert_str_eq(json_string_value(json_object_get(json_object_get(
 	    json_array_get(lines, 0), "result"), "protocolVersion")),
 	    "2025-06-18");
@@ -169,6 +170,12 @@ START_TEST(stdio_answers_over_the_sockets_and_ends_with_its_input)
 	    "ready")));
 	ck_assert_int_gt((int)json_string_length(json_object_get(json_array_get(
 	    units, 1), "reason")), 0);
+	kernel = json_array_get(json_object_get(structured(lines, 4),
+	    "kernels"), 0);
+	ck_assert_str_eq(json_string_value(json_object_get(kernel, "name")),
+	    "head");
+	ck_assert(json_real_value(json_object_get(kernel,
+	    "gigabytes_per_second")) == 2.0);
 	json_decref(lines);
 }
 END_TEST
@@ -176,7 +183,7 @@ END_TEST
 START_TEST(with_server_the_gateway_is_asked_over_http)
 {
 	static const char text[] = INITIALIZE "\n" CALL("2", "list_models") "\n"
-	    CALL("3", "health") "\n";
+	    CALL("3", "health") "\n" CALL("4", "kernel_timings") "\n";
 	char url[64];
 	json_t *lines, *units;
 
@@ -190,6 +197,8 @@ START_TEST(with_server_the_gateway_is_asked_over_http)
 	    0), "since")), "2026-01-02T03:04:05Z");
 	ck_assert_str_eq(json_string_value(json_object_get(json_array_get(units,
 	    1), "unit")), "gateway");
+	ck_assert(json_is_false(json_object_get(structured(lines, 3),
+	    "available")));
 	json_decref(lines);
 
 	/* A redirect is not an answer, a closed port neither. */

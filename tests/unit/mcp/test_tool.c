@@ -32,8 +32,22 @@ fake_models(void *self, struct stack_model *m, int *n, struct err *e)
 	return 0;
 }
 
+static int
+fake_kernels(void *self, struct stack_kernel *k, int *n, struct err *e)
+{
+	(void)self;
+	if (why != NULL)
+		return err_set(e, ERR_UNAVAILABLE, "%s", why);
+	k[0] = (struct stack_kernel){ "qkv", 30, 3000000, 45000000 };
+	k[1] = (struct stack_kernel){ "head", 1, 1000000, 5000000 };
+	k[2] = (struct stack_kernel){ "store", 1, 0, 0 };
+	*n = 3;
+	return 0;
+}
+
 static const struct stack fake = {
 	.health = fake_health, .models = fake_models,
+	.kernels = fake_kernels,
 };
 
 static struct tool_stats stats;
@@ -56,6 +70,7 @@ is_type(const json_t *v, const char *type)
 	    (strcmp(type, "array") == 0 && json_is_array(v)) ||
 	    (strcmp(type, "string") == 0 && json_is_string(v)) ||
 	    (strcmp(type, "integer") == 0 && json_is_integer(v)) ||
+	    (strcmp(type, "number") == 0 && json_is_number(v)) ||
 	    (strcmp(type, "boolean") == 0 && json_is_boolean(v)) ||
 	    (strcmp(type, "null") == 0 && json_is_null(v));
 }
@@ -118,7 +133,7 @@ START_TEST(the_list_is_sorted_and_says_all_a_client_needs)
 	const char *last = "", *name;
 	size_t i;
 
-	ck_assert_uint_eq(json_array_size(member(list, "tools")), 2);
+	ck_assert_uint_eq(json_array_size(member(list, "tools")), 3);
 	json_array_foreach(member(list, "tools"), i, t) {
 		name = json_string_value(member(t, "name"));
 		ck_assert_int_lt(strcmp(last, name), 0);
@@ -155,12 +170,37 @@ START_TEST(list_models_tells_what_is_served)
 }
 END_TEST
 
+START_TEST(kernel_timings_say_where_the_time_went)
+{
+	json_t *result, *list, *k;
+
+	why = NULL;
+	list = member(call("kernel_timings", false, &result), "kernels");
+	ck_assert_uint_eq(json_array_size(list), 3);
+	k = json_array_get(list, 0);
+	ck_assert_str_eq(json_string_value(member(k, "name")), "qkv");
+	ck_assert_int_eq(json_integer_value(member(k, "calls")), 30);
+	ck_assert_double_eq_tol(json_real_value(member(k, "milliseconds")), 3,
+	    1e-9);
+	ck_assert_double_eq_tol(json_real_value(member(k, "share")), 0.75, 1e-9);
+	ck_assert_double_eq_tol(json_real_value(member(k,
+	    "gigabytes_per_second")), 15, 1e-9);
+	ck_assert(json_is_null(member(json_array_get(list, 2),
+	    "gigabytes_per_second")));
+	json_decref(result);
+}
+END_TEST
+
 START_TEST(a_unit_that_is_down_is_data_and_no_failure)
 {
 	json_t *result, *out;
 
 	why = "decode does not answer";
 	out = call("list_models", false, &result);
+	ck_assert(json_is_false(member(out, "available")));
+	ck_assert_str_eq(json_string_value(member(out, "reason")), why);
+	json_decref(result);
+	out = call("kernel_timings", false, &result);
 	ck_assert(json_is_false(member(out, "available")));
 	ck_assert_str_eq(json_string_value(member(out, "reason")), why);
 	json_decref(result);
@@ -228,6 +268,7 @@ main(void)
 
 	tcase_add_test(t, the_list_is_sorted_and_says_all_a_client_needs);
 	tcase_add_test(t, list_models_tells_what_is_served);
+	tcase_add_test(t, kernel_timings_say_where_the_time_went);
 	tcase_add_test(t, a_unit_that_is_down_is_data_and_no_failure);
 	tcase_add_test(t, an_argument_that_is_not_declared_is_the_callers_to_correct);
 	tcase_add_test(t, a_session_ends_once_and_the_oldest_makes_room);
