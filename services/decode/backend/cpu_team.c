@@ -29,6 +29,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -246,7 +247,10 @@ static void *
 member_main(void *arg)
 {
 	struct member *me = arg;
+	char name[16];
 
+	snprintf(name, sizeof(name), "team %d", me->number);
+	(void)pthread_setname_np(pthread_self(), name);
 	if (me->team->alone)
 		go_to(me->team, me->team->top.list[me->number]);
 	work(me->team, me->number, &me->team->stop);

@@ -11,6 +11,7 @@
 
 #include "memory.h"
 #include "model/model.h"
+#include "slow.h"
 
 static const char demo[] = "models/halo-demo.h1b";
 static char path[64];
@@ -294,8 +295,10 @@ main(void)
 	tcase_add_loop_test(t, the_kernels_count_of_huge_pages_is_believed, 0,
 	    COUNT(ranges));
 	tcase_add_test(t, transparent_huge_pages_may_be_forbidden);
-	tcase_add_test(t, a_limit_in_the_way_of_locking_is_named);
-	tcase_add_test(t, what_is_not_there_cannot_be_locked);
+	if (!SLOW) {	/* the sanitizers make nothing of mlock */
+		tcase_add_test(t, a_limit_in_the_way_of_locking_is_named);
+		tcase_add_test(t, what_is_not_there_cannot_be_locked);
+	}
 	tcase_add_loop_test(t, a_model_that_is_read_is_the_one_that_is_mapped, 0,
 	    4);
 	tcase_add_test(t, a_model_that_was_read_outlives_its_file);
