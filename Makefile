@@ -43,11 +43,11 @@ LDLIBS   = -lnng -lcivetweb -ljansson -lsystemd -lpcre2-8 -lutf8proc -lcurl -ldl
 # files cpu_<variant>*.c.  All of it is compiled in; which one runs is chosen when
 # the service starts.
 ARCH        ?= $(shell uname -m)
-CPU_x86_64   = avx512 avx2 scalar
+CPU_x86_64   = avx512 avxvnni avx2 scalar
 CPU_aarch64  = scalar
 CPU_VARIANTS = $(or $(CPU_$(ARCH)),scalar)
 CPU_OTHERS   = $(wildcard $(patsubst %,services/decode/backend/cpu_%*.c,\
-               $(filter-out $(CPU_VARIANTS),avx512 avx2 neon scalar)))
+               $(filter-out $(CPU_VARIANTS),avx512 avxvnni avx2 neon scalar)))
 
 BINS     = $(addprefix $B/bin/,bitnet_decode 1bit-halo-server 1bit-halo-mcp 1bit-halo-pkg)
 COMMON   = $(patsubst %.c,$B/%.o,$(wildcard common/*.c proto/*.c))
@@ -89,6 +89,9 @@ $B/bin/1bit-halo-server: $B/services/gateway/main.o $B/libgateway.a
 $B/bin/1bit-halo-mcp: $B/services/mcp/main.o $B/libmcp.a
 $B/bin/1bit-halo-pkg: $(PKG_OBJS) $B/libdecode.a
 $B/bin/proto_doc: $B/tools/proto_doc.o
+# Not a part of all: a measurement of the kernels alone, docs/kernels.md.
+$B/tools/bench/%: CPPFLAGS += -Iservices/decode -Itools
+$B/bin/gemv: $B/tools/bench/gemv.o $B/tools/bench/gemv_formats.o $B/libdecode.a
 
 define link
 @mkdir -p $(@D)

@@ -8,7 +8,10 @@
 
 #include "backend/cpu_avx512.h"
 
-enum { VI_LANES = 16, RUN_BLOCKS = 1 << 20, TILE_ROWS = 4, TURN_ROWS = 8 };
+enum {
+	VI_LANES = 16, RUN_BLOCKS = 1 << 20,
+	TILE_ROWS = 4, DIRECT_ROWS = 64, TURN_ROWS = 8,
+};
 #define MASKED 1
 
 typedef __m512i vi;

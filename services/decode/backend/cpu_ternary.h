@@ -33,6 +33,7 @@
  *	vs_store_n, vs_step(p, step)	floats
  *	MASKED			1: vi_masked exists, and is used for one row
  *	TILE_ROWS		of a direct tile, 2 or 4
+ *	DIRECT_ROWS		more of them are multiplied turned
  *	TURN_ROWS		of a turned one, a power of 2, at most 8
  */
 #include <string.h>
@@ -41,7 +42,6 @@
 
 enum {
 	AHEAD = 10240,		/* bytes; measured: docs/kernels.md */
-	DIRECT_ROWS = 8,	/* more of them are multiplied turned */
 	TILE_OUTS = 4,
 	VI_BYTES = 4 * VI_LANES,
 	TURN_OUTS = 2 * VI_LANES,
@@ -49,7 +49,7 @@ enum {
 	TURN_BLOCKS = 65536 / TURN_BLOCK,
 };
 
-#define EACH(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
+#define UNROLL(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
 
 /* What is turned of one tile: all of its blocks, if there are so few. */
 static _Thread_local _Alignas(64) uint8_t turned[TURN_BLOCKS * TURN_BLOCK];
@@ -105,24 +105,24 @@ direct_1(const struct ternary *w, int o, int n_o, const struct cpu_rows *x, int 
 	const uint8_t *next = codes + AHEAD;
 	vi acc[TILE_OUTS][4], sum[TILE_OUTS], v;
 
-	EACH(i, TILE_OUTS)
-		EACH(part, 4)
+	UNROLL(i, TILE_OUTS)
+		UNROLL(part, 4)
 			acc[i][part] = vi_zero();
 	for (int at = 0; at < w->stride; at += 64, q += TERNARY_BLOCK)
-		EACH(h, 64 / VI_BYTES)
-			EACH(i, TILE_OUTS) {
+		UNROLL(h, 64 / VI_BYTES)
+			UNROLL(i, TILE_OUTS) {
 				if (h == 0)
 					__builtin_prefetch(next + 64 * i);
 				if (h == 0 && i == TILE_OUTS - 1)
 					next += 64 * TILE_OUTS;
 				v = vi_load(codes + (size_t)(i < n_o ? i : 0) *
 				    (size_t)w->stride + at + h * VI_BYTES);
-				EACH(part, 4)
+				UNROLL(part, 4)
 					acc[i][part] = vi_dot(acc[i][part],
 					    vi_masked(v, part), vi_load(q +
 					        64 * part + h * VI_BYTES));
 			}
-	EACH(i, TILE_OUTS)
+	UNROLL(i, TILE_OUTS)
 		sum[i] = vi_add(vi_add(acc[i][0], vi_shift(acc[i][1], 2)),
 		    vi_add(vi_shift(acc[i][2], 4), vi_shift(acc[i][3], 6)));
 	finish(vi_sums(sum), x, r, w->scales + o, n_o, y + o, add);
@@ -137,21 +137,22 @@ direct_n(const struct ternary *w, int o, int n_o, const struct cpu_rows *x, int 
 	const int8_t *q = x->q + (size_t)r * (size_t)x->stride;
 	const uint8_t *codes = w->codes + (size_t)o * (size_t)w->stride;
 	const uint8_t *next = codes + AHEAD;
-	vi acc[TILE_ROWS][TILE_OUTS], sum[TILE_ROWS][TILE_OUTS], v[TILE_OUTS], a;
+	vi acc[TILE_ROWS][TILE_OUTS], sum[TILE_ROWS][TILE_OUTS], v[TILE_OUTS];
+	vi a[TILE_ROWS], c;
 
-	EACH(j, n_r)
-		EACH(i, TILE_OUTS)
+	UNROLL(j, n_r)
+		UNROLL(i, TILE_OUTS)
 			sum[j][i] = vi_zero();
 	for (int run = 0, end; run < w->stride; run = end) {
 		end = run + 64 * RUN_BLOCKS < w->stride ? run + 64 * RUN_BLOCKS :
 		    w->stride;
-		EACH(j, n_r)
-			EACH(i, TILE_OUTS)
+		UNROLL(j, n_r)
+			UNROLL(i, TILE_OUTS)
 				acc[j][i] = vi_open(sum[j][i]);
 		for (int at = run; at < end; at += VI_BYTES) {
 			const int8_t *p = q + at / 64 * TERNARY_BLOCK + at % 64;
 
-			EACH(i, TILE_OUTS) {
+			UNROLL(i, TILE_OUTS) {
 				if (fetch && i % (64 / VI_BYTES) == 0) {
 					__builtin_prefetch(next);
 					next += 64;
@@ -159,20 +160,23 @@ direct_n(const struct ternary *w, int o, int n_o, const struct cpu_rows *x, int 
 				v[i] = vi_load(codes + (size_t)(i < n_o ? i : 0) *
 				    (size_t)w->stride + at);
 			}
-			EACH(part, 4)
-				EACH(j, n_r) {
-					a = vi_load(p + 64 * part + (size_t)j *
+			UNROLL(part, 4) {
+				UNROLL(j, n_r)
+					a[j] = vi_load(p + 64 * part + (size_t)j *
 					    (size_t)x->stride);
-					EACH(i, TILE_OUTS)
-						acc[j][i] = vi_dot(acc[j][i],
-						    vi_codes(v[i], part), a);
+				UNROLL(i, TILE_OUTS) {
+					c = vi_codes(v[i], part);
+					UNROLL(j, n_r)
+						acc[j][i] = vi_dot(acc[j][i], c,
+						    a[j]);
 				}
+			}
 		}
-		EACH(j, n_r)
-			EACH(i, TILE_OUTS)
+		UNROLL(j, n_r)
+			UNROLL(i, TILE_OUTS)
 				sum[j][i] = vi_close(sum[j][i], acc[j][i]);
 	}
-	EACH(j, n_r)
+	UNROLL(j, n_r)
 		finish(vi_sums(sum[j]), x, r + j, w->scales + o, n_o,
 		    y + (size_t)(r + j) * (size_t)y_stride + o, add);
 }
@@ -218,11 +222,11 @@ turn(const struct ternary *w, int o, int n_o, int first)
 
 	n = n < TURN_BLOCKS ? n : TURN_BLOCKS;
 	for (int at = 64 * first; at < 64 * (first + n); at += VI_BYTES)
-		EACH(v, 2) {
+		UNROLL(v, 2) {
 			const uint8_t *rows[VI_LANES];
 
 			/* What is no output repeats the first, and is not kept. */
-			EACH(i, VI_LANES) {
+			UNROLL(i, VI_LANES) {
 				int k = v * VI_LANES + i;
 
 				rows[i] = w->codes + (size_t)(o + (k < n_o ? k :
@@ -242,21 +246,21 @@ turned_part(const uint8_t *p, const int part, const int8_t *q, size_t stride,
 {
 	vi acc[TURN_ROWS][2], c[2], a;
 
-	EACH(j, n_r)
-		EACH(v, 2)
+	UNROLL(j, n_r)
+		UNROLL(v, 2)
 			acc[j][v] = vi_open(sum[j][v]);
 #pragma GCC unroll 2
 	for (int d = 0; d < 16; d++, p += 2 * VI_BYTES, q += 4) {
-		EACH(v, 2)
+		UNROLL(v, 2)
 			c[v] = vi_codes(vi_load(p + v * VI_BYTES), part);
-		EACH(j, n_r) {
+		UNROLL(j, n_r) {
 			a = vi_word(q + (size_t)j * stride);
-			EACH(v, 2)
+			UNROLL(v, 2)
 				acc[j][v] = vi_dot(acc[j][v], c[v], a);
 		}
 	}
-	EACH(j, n_r)
-		EACH(v, 2)
+	UNROLL(j, n_r)
+		UNROLL(v, 2)
 			sum[j][v] = vi_close(sum[j][v], acc[j][v]);
 }
 
@@ -299,10 +303,10 @@ turned_group(const struct ternary *w, int o, int n_o, int g, const int32_t *minu
 	for (int i = 0; i < TURN_OUTS; i++)
 		f[i] = w->scales[(size_t)(o + (i < n_o ? i : 0)) *
 		    (size_t)n_groups + (size_t)g];
-	EACH(v, 2) {
+	UNROLL(v, 2) {
 		vs s = vs_load(f + v * VI_LANES);
 
-		EACH(j, n_r) {
+		UNROLL(j, n_r) {
 			total[j][v] = vs_add(total[j][v], vs_mul(vs_of(vi_sub(
 			    sum[j][v], vi_set1(minus[j]))), s));
 			sum[j][v] = vi_zero();
@@ -323,28 +327,28 @@ turned_rows(const struct ternary *w, int o, int n_o, const struct cpu_rows *x,
 	vi sum[TURN_ROWS][2];
 	vs total[TURN_ROWS][2];
 
-	EACH(j, n_r)
-		EACH(v, 2) {
+	UNROLL(j, n_r)
+		UNROLL(v, 2) {
 			sum[j][v] = vi_zero();
 			total[j][v] = vs_zero();
 		}
 	for (int b = 0; b < n_blocks; b++) {
 		if (n_blocks > TURN_BLOCKS && b % TURN_BLOCKS == 0)
 			turn(w, o, n_o, b);
-		EACH(part, 4) {
+		UNROLL(part, 4) {
 			int at = 4 * b + part;
 
 			turned_part(turned + b % TURN_BLOCKS * TURN_BLOCK, part,
 			    q + 64 * at, (size_t)x->stride, n_r, sum);
 			if (!groups || at > last)
 				continue;
-			EACH(j, n_r)
+			UNROLL(j, n_r)
 				minus[j] += parts[j * (x->stride / 64) + at];
 			if (--left > 0 && at < last)
 				continue;
 			turned_group(w, o, n_o, g++, minus, n_r, sum, total);
 			left = w->group / 64;
-			EACH(j, n_r)
+			UNROLL(j, n_r)
 				minus[j] = 0;
 		}
 	}
