@@ -7,7 +7,7 @@
  * checked at the start.
  *
  * The cache is f16: half the traffic of f32, and on the demo model the
- * perplexity differs only in the fifth digit.
+ * perplexity differs only in the fifth digit; or int8, half of that again.
  */
 #include <math.h>
 #include <stdio.h>
@@ -85,10 +85,20 @@ has_groups(const struct model *m)
 }
 
 static void
+take_parts(const struct cpu *c, struct arena *a, struct cpu_parts *p, size_t n)
+{
+	n *= CPU_SPANS_MAX;
+	p->q = take(a, n, sizeof(*p->q));
+	p->acc = take(a, n * (size_t)c->v_stride, sizeof(*p->acc));
+}
+
+static void
 lay_out(struct cpu *c, struct arena *a)
 {
 	size_t n = (size_t)c->o.max_rows, f = sizeof(float);
 	size_t half = (size_t)c->m->config.head_dim / 2;
+	size_t group = (size_t)c->m->config.n_heads /
+	    (size_t)c->m->config.n_kv_heads;
 	int32_t wide = round_up(widest(c), TERNARY_BLOCK);
 	bool groups = has_groups(c->m);
 
@@ -107,13 +117,20 @@ lay_out(struct cpu *c, struct arena *a)
 	c->active = take(a, n, sizeof(*c->active));
 	c->blocks = take(a, n, sizeof(*c->blocks));
 	c->inv_freq = take(a, half, f);
+	if (cpu_team_size(c->team) > 1) {
+		take_parts(c, a, &c->parts, CPU_SPLIT_ROWS *
+		    (size_t)c->m->config.n_heads);
+		c->left = take(a, CPU_SPLIT_ROWS *
+		    (size_t)c->m->config.n_kv_heads, sizeof(*c->left));
+	}
 	for (int i = 0; i < cpu_team_size(c->team); i++) {
 		take_rows(a, &c->own[i].x, CPU_OWN_ROWS, wide, groups);
 		take_hidden(a, &c->own[i].hidden, CPU_OWN_ROWS,
 		    c->hidden_stride);
 		c->own[i].tmp = take(a, (size_t)wide, f);
-		c->own[i].acc = take(a,
-		    CPU_QUERIES_MAX * (size_t)c->v_stride, f);
+		c->own[i].q = take(a, (size_t)c->n_q, f);
+		take_parts(c, a, &c->own[i].parts, group > CPU_QUERIES_MAX ?
+		    group : CPU_QUERIES_MAX);
 	}
 }
 
@@ -129,10 +146,12 @@ set_sizes(struct cpu *c)
 	c->kv_stride = round_up(c->n_kv, CPU_LANES);
 	c->ffn_stride = round_up(f->ffn, CPU_LANES);
 	c->v_stride = round_up(f->head_dim, CPU_LANES);
-	c->head_size = (size_t)KV_PAGE * (size_t)(f->head_dim + c->v_stride);
+	c->kv_i8 = c->o.kv != NULL && strcmp(c->o.kv, "i8") == 0;
+	c->head_size = cpu_page_bytes(&(struct cpu_cache){ .i8 = c->kv_i8,
+		.head_dim = f->head_dim, .v_stride = c->v_stride });
 	c->page_size = c->head_size * (size_t)f->n_kv_heads;
 	c->layer_size = c->page_size * (size_t)c->o.n_pages;
-	c->kv_bytes = c->layer_size * (size_t)f->n_layers * sizeof(*c->kv);
+	c->kv_bytes = c->layer_size * (size_t)f->n_layers;
 }
 
 static void

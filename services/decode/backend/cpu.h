@@ -1,6 +1,7 @@
 #ifndef DECODE_CPU_H
 #define DECODE_CPU_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "backend/backend.h"
@@ -15,11 +16,20 @@
  */
 enum {
 	CPU_OWN_ROWS = 2,	/* a batch this small is quantised by everybody */
+	CPU_SPLIT_ROWS = 8,	/* and one this small attends in spans */
 };
 
-/* A run of rows of one sequence, attended to together. */
+/* A run of rows of one sequence, which attend together. */
 struct cpu_block {
 	int32_t first, n;	/* of the rows that are left */
+	int32_t span;		/* tiles in one; the same for all of its rows */
+	int32_t pieces;		/* 1: all spans together */
+};
+
+/* Softmaxes over one span each. */
+struct cpu_parts {
+	struct cpu_query *q;	/* [queries, CPU_SPANS_MAX] */
+	float *acc;		/* [queries, CPU_SPANS_MAX, v_stride]: theirs */
 };
 
 /* What one member of the team has for itself. */
@@ -28,7 +38,8 @@ struct cpu_own {
 	struct cpu_hidden hidden;	/* the same */
 	int64_t made;		/* when x or hidden was made: cpu->now */
 	float *tmp;		/* a row before it is quantised */
-	float *acc;		/* [CPU_QUERIES_MAX, v_stride] */
+	float *q;		/* the heads of q of one KV head */
+	struct cpu_parts parts;	/* of a block and a KV head */
 };
 
 struct cpu {
@@ -41,8 +52,9 @@ struct cpu {
 	int32_t hidden_stride, q_stride, kv_stride, ffn_stride, v_stride;
 	float *inv_freq;	/* [head_dim / 2] */
 
-	uint16_t *kv;		/* [layer, page, KV head, keys and values] */
-	size_t kv_bytes, head_size, page_size, layer_size;	/* elements */
+	char *kv;		/* [layer, page, KV head, keys and values] */
+	size_t kv_bytes, head_size, page_size, layer_size;	/* bytes */
+	bool kv_i8;
 
 	struct memory kv_memory;
 
@@ -56,10 +68,15 @@ struct cpu {
 	int32_t *wanted;	/* [max_rows]: rows with want_logits */
 	int32_t *active;	/* [max_rows]: row of the batch of each row left */
 	struct cpu_block *blocks;	/* [max_rows] */
+	/* Of a batch that attends in spans, and how many of a block and KV head
+	 * are not done: [CPU_SPLIT_ROWS, n_heads], [CPU_SPLIT_ROWS, n_kv_heads] */
+	struct cpu_parts parts;
+	atomic_int *left;
 
 	/* The batch at hand, and the step: written by plan alone. */
 	const struct backend_row *rows;
 	int n_rows, n_wanted, n_active, n_blocks;
+	int n_spans;		/* pieces that attend: of blocks and KV heads */
 	bool lone;		/* no row attends to another one's key */
 	int64_t now;		/* number of the step, since the start */
 	int n_pieces;		/* of the step */
@@ -78,13 +95,10 @@ int cpu_copy_page(struct backend *b, int32_t from, int32_t to, int n,
 /* Put the rows that are left (all, or the wanted ones) into blocks. */
 void cpu_attention_blocks(struct cpu *c);
 
-/*
- * KV heads from..to of row r and the heads of q that belong to them: normalised
- * and turned; keys and values put into the cache.
- */
-void cpu_attention_store(struct cpu *c, int layer, int r, int from, int to);
+/* Row r: q and keys normalised and turned; keys and values into the cache. */
+void cpu_attention_store(struct cpu *c, int layer, int r);
 
-/* A piece of the step that attends: blocks and KV heads, every n_pieces-th. */
+/* A piece of the step that attends: every n_pieces-th of the n_spans. */
 void cpu_attention_piece(struct cpu *c, int number, int layer, int piece);
 
 /* Row r of a buffer. */

@@ -20,7 +20,7 @@ cpu_avx2_open(struct cpu_kernels *k, struct err *e)
 		.n_queries = ATTEND_QUERIES,
 		.quantise = quantise, .ternary = cpu_avx2_ternary, .gate = gate,
 		.norm_heads = norm_heads, .rope = rope, .store = store,
-		.attend = attend, .norm = norm, .head = cpu_avx2_head,
+		.attend = attend, .merge = merge, .norm = norm, .head = cpu_avx2_head,
 	};
 	return 0;
 }

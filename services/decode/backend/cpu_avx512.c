@@ -5,7 +5,7 @@
 #include "backend/cpu_avx512.h"
 
 enum { PV_BLOCK = 4 };
-#define ATTEND_QUERIES 4
+#define ATTEND_QUERIES 8
 #define vf_prepare cpu_avx512_prepare
 
 #include "backend/cpu_float.h"
@@ -25,7 +25,7 @@ cpu_avx512_open(struct cpu_kernels *k, struct err *e)
 		.n_queries = ATTEND_QUERIES,
 		.quantise = quantise, .ternary = cpu_avx512_ternary, .gate = gate,
 		.norm_heads = norm_heads, .rope = rope, .store = store,
-		.attend = attend, .norm = norm, .head = cpu_avx512_head,
+		.attend = attend, .merge = merge, .norm = norm, .head = cpu_avx512_head,
 	};
 	return 0;
 }

@@ -160,7 +160,7 @@ rotate_rows(struct cpu *c, int number, int layer, int piece)
 	(void)number;
 	range(c, c->n_rows, 1, piece, &from, &to);
 	for (int r = from; r < to; r++)
-		cpu_attention_store(c, layer, r, 0, c->m->config.n_kv_heads);
+		cpu_attention_store(c, layer, r);
 }
 
 /* Only the wanted rows go on.  By one member, between two steps. */
@@ -189,7 +189,7 @@ plan_attention(struct cpu *c, int layer)
 	/* No row is wanted: a piece of a long prompt. */
 	if (c->n_active == 0)
 		return -1;
-	n = c->n_blocks * c->m->config.n_kv_heads;
+	n = c->n_spans;
 	return cpu_team_size(c->team) == 1 ? 1 : n < CPU_TEAM_PIECES ? n :
 	    CPU_TEAM_PIECES;
 }

@@ -21,7 +21,8 @@
 enum {
 	CPU_LANES = 16,		/* floats; row strides are multiples of it */
 	CPU_TILE = 64,		/* positions of one softmax; KV_PAGE divides it */
-	CPU_QUERIES_MAX = 4,	/* of one attend */
+	CPU_QUERIES_MAX = 8,	/* of one attend */
+	CPU_SPANS_MAX = 16,	/* parts that a context is attended to in */
 };
 
 /*
@@ -47,16 +48,33 @@ struct cpu_hidden {
 };
 
 /*
- * Keys and values of one layer and one KV head, in f16.  A page has its keys as
- * [head_dim, KV_PAGE], so that one load gives the same element of many
+ * Keys and values of one layer and one KV head, in f16 or int8.  A page has its
+ * keys as [head_dim, KV_PAGE], so that one load gives the same element of many
  * positions and a score needs no horizontal sum, then its values as
- * [KV_PAGE, v_stride].
+ * [KV_PAGE, v_stride]; in int8 a factor for each of KV_PAGE keys and values,
+ * f32, follows: the largest element of each is 127 times its factor.
  */
 struct cpu_cache {
-	uint16_t *base;		/* of page 0 */
-	size_t page_stride;	/* elements from a page to the next */
+	char *base;		/* of page 0, 64-byte aligned */
+	size_t page_stride;	/* bytes from a page to the next */
 	int32_t head_dim, v_stride;	/* v_stride: rounded up to CPU_LANES */
+	bool i8;
 };
+
+static inline size_t
+cpu_keys_bytes(const struct cpu_cache *c)
+{
+	return (size_t)c->head_dim * KV_PAGE * (c->i8 ? 1 : 2);
+}
+
+/* Keys, values and factors of one page; a multiple of 64. */
+static inline size_t
+cpu_page_bytes(const struct cpu_cache *c)
+{
+	return KV_PAGE * (c->i8 ?
+	    (size_t)(c->head_dim + c->v_stride) + 2 * sizeof(float) :
+	    (size_t)(c->head_dim + c->v_stride) * 2);
+}
 
 /*
  * One query head at one position, and its softmax so far (Milakov and
@@ -118,6 +136,13 @@ struct cpu_kernels {
 	 */
 	void (*attend)(const struct cpu_cache *c, const int32_t *pages,
 	    struct cpu_query *q, int n_q, int from, int to);
+
+	/*
+	 * out [head_dim] = the softmax of n parts together: its values by its
+	 * sum.  n: 1..CPU_SPANS_MAX; each has positions.
+	 */
+	void (*merge)(const struct cpu_query *parts, int n, int head_dim,
+	    float *out);
 
 	/* Row r of out = RMSNorm of x [n], ready for head. */
 	void (*norm)(const float *x, const float *weight, int n, float eps,

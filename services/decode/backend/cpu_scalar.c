@@ -86,7 +86,7 @@ cpu_scalar_open(struct cpu_kernels *k, struct err *e)
 		.n_queries = ATTEND_QUERIES,
 		.quantise = quantise, .ternary = cpu_scalar_ternary, .gate = gate,
 		.norm_heads = norm_heads, .rope = rope, .store = store,
-		.attend = attend, .norm = norm, .head = cpu_scalar_head,
+		.attend = attend, .merge = merge, .norm = norm, .head = cpu_scalar_head,
 	};
 	return 0;
 }
