@@ -79,8 +79,10 @@ enum {
  * without what may begin a stop string, so it may be empty or lag.  finish is
  * "" or: stop (end token or stop string), length, cancel, deadline, error.  It
  * travels with the last token, or alone for cancel, deadline and error.
- * stats comes with finish: n_prompt, n_cached, n_generated (tokens), queue_ms,
- * prefill_ms, decode_ms.  logprobs has one element per token if asked for:
+ * stats comes with the first piece that the worker makes: n_prompt, n_cached (of
+ * those, what was in the KV cache already; tokens), queue_ms, prefill_ms; and
+ * with finish, which adds n_generated and decode_ms.  logprobs has one element
+ * per token if asked for:
  * {id, logprob, text_b64, top: [{id, logprob, text_b64}]}.
  */
 #define DECODE_PIECE(F) DECODE_ID(F)                                          \
@@ -89,7 +91,7 @@ enum {
 	F(STR, text, 0, 4 << 20, "\"\"", "bytes", "what became final")        \
 	F(JSON, logprobs, 0, DECODE_CTX_MAX, "[]", "tokens", "see above")     \
 	F(STR, finish, 0, 16, "\"\"", "bytes", "why it ended, in the last piece") \
-	F(JSON, stats, 0, 32, "{}", "members", "with finish: counts and times")
+	F(JSON, stats, 0, 32, "{}", "members", "first and last: counts and times")
 
 /*
  * The prompt is one of: messages [{role, content}] (the model's chat template

@@ -11,7 +11,8 @@ events_init(struct events *ev, int64_t first, int n_logprobs, struct err *e)
 {
 	*ev = (struct events){
 		.v = calloc(ROOM, sizeof(*ev->v)),
-		.first = first, .published = first, .n_logprobs = n_logprobs,
+		.first = first, .origin = first, .published = first,
+		.n_logprobs = n_logprobs,
 	};
 	if (n_logprobs > 0)
 		ev->logprobs = calloc((size_t)ROOM * (size_t)n_logprobs,
@@ -128,15 +129,23 @@ encode_logprobs(const struct events *ev, int i, const struct tokenizer *t)
 	return array;
 }
 
+/* first: it has begun; last: and ended. */
 static json_t *
-encode_stats(const struct events_outcome *out)
+encode_stats(const struct events_outcome *out, bool first, bool last)
 {
-	return json_pack("{s:I, s:I, s:I, s:f, s:f, s:f}",
-	    "n_prompt", (json_int_t)out->n_prompt,
-	    "n_cached", (json_int_t)out->n_cached,
-	    "n_generated", (json_int_t)out->n_generated,
-	    "queue_ms", out->queue_ms, "prefill_ms", out->prefill_ms,
-	    "decode_ms", out->decode_ms);
+	json_t *v = json_object();
+
+	if (first || last)
+		json_object_update_new(v, json_pack("{s:I, s:I, s:f, s:f}",
+		    "n_prompt", (json_int_t)out->n_prompt,
+		    "n_cached", (json_int_t)out->n_cached,
+		    "queue_ms", out->queue_ms, "prefill_ms",
+		    out->prefill_ms));
+	if (last)
+		json_object_update_new(v, json_pack("{s:I, s:f}",
+		    "n_generated", (json_int_t)out->n_generated,
+		    "decode_ms", out->decode_ms));
+	return v;
 }
 
 int
@@ -154,7 +163,7 @@ events_encode(const struct events *ev, const char *id, int64_t seq, int max,
 		    ev->v[i].end - from,
 		    "logprobs", encode_logprobs(ev, i, t),
 		    "finish", last ? out->finish : "",
-		    "stats", last ? encode_stats(out) : json_object());
+		    "stats", encode_stats(out, *next == ev->origin, last));
 
 		if (v != NULL && ev->v[i].token >= 0)
 			json_array_append_new(json_object_get(v, "tokens"),

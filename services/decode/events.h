@@ -25,6 +25,7 @@ struct events {
 	struct piece *v;	/* [n] kept; room for DECODE_UNACKED_MAX + 1 */
 	int n;
 	int64_t first;		/* seq of v[0] */
+	int64_t origin;		/* seq of the first that was ever made */
 	int64_t published;	/* seq of the first that was not published yet */
 	struct buf text;	/* of all kept pieces, one after the other */
 	int n_logprobs;		/* per piece: its own and the alternatives; 0 */

@@ -76,16 +76,18 @@ log_finished(const json_t *events)
 
 	json_array_foreach(events, i, v) {
 		const char *id = "", *finish = "";
-		json_int_t n_prompt = 0, n_generated = 0;
+		json_int_t n_prompt = 0, n_cached = 0, n_generated = 0;
 
 		json_unpack((json_t *)v, "{s:s, s:s, s:o}", "id", &id,
 		    "finish", &finish, "stats", &stats);
 		if (finish[0] == '\0')
 			continue;
-		json_unpack((json_t *)stats, "{s:I, s:I}", "n_prompt",
-		    &n_prompt, "n_generated", &n_generated);
-		log_info("done id=%s finish=%s prompt=%lld generated=%lld", id,
-		    finish, (long long)n_prompt, (long long)n_generated);
+		json_unpack((json_t *)stats, "{s:I, s:I, s:I}", "n_prompt",
+		    &n_prompt, "n_cached", &n_cached, "n_generated",
+		    &n_generated);
+		log_info("done id=%s finish=%s prompt=%lld cached=%lld "
+		    "generated=%lld", id, finish, (long long)n_prompt,
+		    (long long)n_cached, (long long)n_generated);
 	}
 }
 

@@ -25,7 +25,7 @@
 	    "KV cache in all; 0: what 512 MiB hold, at least 4 contexts")  \
 	F(INT, step_rows, 0, 512, "0", "tokens",                              \
 	    "rows of one step at most; 0: 128, or the slots if more")     \
-	F(INT, prefill_rows, 1, 512, "64", "tokens",                          \
+	F(INT, prefill_rows, 1, 512, "32", "tokens",                          \
 	    "rows of prompts in a step, when somebody waits for its next token") \
 	F(INT, queue_tokens, 1, 1 << 30, "262144", "tokens",                  \
 	    "tokens of those who wait; one request always may")                \

@@ -121,6 +121,32 @@ START_TEST(the_second_turn_of_a_chat_finds_the_whole_first)
 }
 END_TEST
 
+START_TEST(the_first_piece_says_what_was_found)
+{
+	const json_t *stats;
+	json_t *events;
+	struct err e;
+
+	world_open();
+	world_add(1, "a prompt", "'max_tokens':5");
+	world_run();
+	world.deaf = true;
+	world_add(2, "a prompt, again", "'max_tokens':5");
+	world_run();
+	ck_assert_int_eq(engine_replay(world.en, world_id(2), 0, &events, &e),
+	    0);
+	stats = json_object_get(json_array_get(events, 0), "stats");
+	ck_assert_int_eq(json_integer_value(json_object_get(stats,
+	    "n_prompt")), 15);
+	ck_assert_int_eq(json_integer_value(json_object_get(stats,
+	    "n_cached")), 8);
+	ck_assert_ptr_null(json_object_get(stats, "n_generated"));
+	stats = json_object_get(json_array_get(events, 1), "stats");
+	ck_assert_uint_eq(json_object_size(stats), 0);
+	json_decref(events);
+}
+END_TEST
+
 START_TEST(requests_with_one_prompt_compute_it_once)
 {
 	char prompt[WORLD_CTX];
@@ -309,6 +335,7 @@ main(void)
 	tcase_add_loop_test(t, what_was_computed_is_not_computed_again, 0,
 	    COUNT(prefixes));
 	tcase_add_test(t, the_second_turn_of_a_chat_finds_the_whole_first);
+	tcase_add_test(t, the_first_piece_says_what_was_found);
 	tcase_add_test(t, requests_with_one_prompt_compute_it_once);
 	tcase_add_test(t, strangers_share_nothing);
 	tcase_add_test(t, without_a_prefix_cache_all_is_computed);
