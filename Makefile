@@ -3,7 +3,7 @@
 #   make              build build/bin/{bitnet_decode,1bit-halo-server,1bit-halo-mcp,1bit-halo-pkg}
 #   make demo         install what is missing, build, start the stack, ask a question
 #   make check        install what the tests need, build, run unit, process and e2e tests
-#   make bench        measure this machine; what docs/benchmarks.md is made from
+#   make bench        measure this machine into docs/benchmarks.md; BENCH_BIG=1, BENCH_PEERS= add to it
 #   make fuzz         run every fuzz target FUZZ_RUNS times (default 20000)
 #   make install      to $(DESTDIR)$(PREFIX); units to $(DESTDIR)$(UNITDIR)
 #   make uninstall    remove what install put there (models and state stay)
@@ -129,7 +129,9 @@ demo:
 	$Q$(MAKE) --no-print-directory -j$(JOBS) all
 	$Qtools/demo.sh $B
 bench: all
-	$Qtools/bench/run.sh $B
+	$Qtools/bench/run.sh $B >$B/bench.md
+	$Qtools/bench/insert.sh docs/benchmarks.md <$B/bench.md
+	@cat $B/bench.md
 
 # Fuzz targets: the parser under test with everything of ours instrumented.
 FUZZ_CC  ?= clang

@@ -8,40 +8,46 @@ set -eu
 build=$1
 . tests/e2e/stack.sh
 
-# median of the numbers on stdin, one a line
-median() {
-	sort -n | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
-}
+. tools/bench/lib.sh
 
 now_ms() {
 	echo $(($(date +%s%N) / 1000000))
 }
 
+command=${BENCH_BIG:+BENCH_BIG=1 }${BENCH_PEERS:+BENCH_PEERS=… }
 echo "## $(uname -m), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores"
 echo
 echo "Commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%Y-%m-%d)," \
-    "$(${CC:-gcc} --version | head -n 1). Command: \`make bench\`."
+    "$(${CC:-gcc} --version | head -n 1). Command: \`${command}make bench\`."
 echo
 echo "### Decode and prefill, demo model"
 echo
-echo "| threads | depth | prefill tok/s | decode tok/s | MB read a token | GB/s | memory GB/s |"
-echo "|---|---|---|---|---|---|---|"
-# bench_rows MODEL DEPTH...: a row of the table for 1, 2, 4, … threads and each depth
+# bench_rows MODEL DEPTH...: a table with a row for 1, 2, 4, … threads and each depth, and
+# what the kernels of the last took
 bench_rows() {
 	model=$1
 	shift
 	depths=
 	for d in "$@"; do depths="$depths --bench $d"; done
+	echo "| threads | depth | prefill tok/s | decode tok/s | least-most | 8 together, in all | MB read a token | GB/s | memory GB/s | of it |"
+	echo "|---|---|---|---|---|---|---|---|---|---|"
 	threads=1
 	while [ $threads -le "$(nproc)" ]; do
 		# shellcheck disable=SC2086
-		"$build/bin/bitnet_decode" --model "$model" --threads $threads $depths --json \
-		    2>/dev/null | jq -r --arg t $threads '.results[] |
-			"| \($t) | \(.depth) | \(.prefill_tok_s | round) | \(.decode_tok_s * 10 | round / 10) " +
-			"| \(.bytes_per_token / 1e6 * 10 | round / 10) | \(.gb_per_s * 10 | round / 10) " +
-			"| \(.bandwidth_gb_per_s * 10 | round / 10) |"'
+		"$build/bin/bitnet_decode" --model "$model" --threads $threads $depths --bench-batch 8 \
+		    --json 2>/dev/null >"$scratch/bench.json"
+		jq -r 'def tenth: . * 10 | round / 10;
+			.threads as $t | .results[] |
+			"| \($t) | \(.depth) | \(.prefill_tok_s | round) | \(.decode_tok_s | tenth) " +
+			"| \(.decode_min_tok_s | tenth)-\(.decode_max_tok_s | tenth) | \(.batch_tok_s | tenth) " +
+			"| \(.bytes_per_token / 1e6 | tenth) | \(.gb_per_s | tenth) " +
+			"| \(.bandwidth_gb_per_s | tenth) | \(.bandwidth_fraction * 100 | round) % |"' "$scratch/bench.json"
 		threads=$((threads * 2))
 	done
+	echo
+	jq -r '"A token at depth \(.results[0].depth), \(.threads) threads, by kernel: " +
+		([.results[0].decode_kernels[] | "\(.name) \(.ns / 1e3 | round) µs"] | join(", ")) +
+		". Weights in pages of \(if .huge_pages then "2 MiB" else "4 KiB" end)."' "$scratch/bench.json"
 }
 bench_rows models/halo-demo.h1b 64 256 896
 
@@ -105,10 +111,20 @@ fi
 [ -n "${BENCH_BIG:-}" ] || exit 0
 "$build/bin/1bit-halo-pkg" synth --arch bitnet-2b4t "$scratch/big.h1b" --seed 1 >/dev/null 2>&1
 echo
-echo "### Decode and prefill, shape of BitNet b1.58 2B4T, random weights, int8 head"
+echo "### Decode and prefill, shape of BitNet b1.58 2B4T, random weights"
 echo
-echo "| threads | depth | prefill tok/s | decode tok/s | MB read a token | GB/s | memory GB/s |"
-echo "|---|---|---|---|---|---|---|"
 bench_rows "$scratch/big.h1b" 64 512 1024
 echo
 echo "Ready $(ready_ms "$scratch/big.h1b") ms after its start (file of $(($(stat -c %s "$scratch/big.h1b") / 1000000)) MB in the page cache)."
+
+[ -n "${BENCH_PEERS:-}" ] || exit 0
+echo
+echo "### Against other programs, in turns"
+echo
+# shellcheck disable=SC2086
+tools/bench/peers.sh "$build" "$scratch/big.h1b" $BENCH_PEERS
+echo
+echo "### Beside a busy process"
+echo
+# shellcheck disable=SC2086
+tools/bench/disturbed.sh "$build" "$scratch/big.h1b" $BENCH_PEERS
