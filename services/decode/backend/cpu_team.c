@@ -20,7 +20,9 @@
  * another processor is idle because its member waits for them.  But a member that
  * wakes is put beside its waker unless a processor is idle, and one with a process
  * of the lowest priority is not.  So a member that finds itself, when a job
- * begins, where another one is moves to a processor where nobody is.
+ * begins, where another one is moves to a processor where nobody is; but seldom,
+ * since a move costs more than a step, and where all processors are in use the
+ * scheduler puts them together again at once.
  */
 #include <linux/futex.h>
 #include <pthread.h>
@@ -36,10 +38,12 @@
 #include <unistd.h>
 
 #include "backend/cpu_team.h"
+#include "clock.h"
 #include "topology.h"
 
 /* Some 20 µs of looking, then sleep. */
-enum { SPINS = 2000, WORDS = CPU_TEAM_PIECES / 64, AT_CPUS = 1 << 16 };
+enum { SPINS = 2000, WORDS = CPU_TEAM_PIECES / 64, AT_CPUS = 1 << 16,
+	MOVE_MS = 100 };	/* from one move of a member to the next */
 
 struct event {
 	_Alignas(64) atomic_uint count;
@@ -67,6 +71,7 @@ struct cpu_team {
 		pthread_t thread;
 		int number;
 		bool fixed;		/* it is pinned */
+		int64_t moved_ms;	/* when it moved last */
 		uint64_t job;		/* the last that it knows of */
 		_Atomic uint64_t at;	/* job * AT_CPUS + processor */
 	} members[CPU_TEAM_MAX];
@@ -205,7 +210,9 @@ find_place(struct cpu_team *t, int number, uint64_t job)
 	}
 	if (here < 0 || here >= AT_CPUS || !t->alone)
 		return;
-	if (is_taken(t, number, job, here)) {
+	if (is_taken(t, number, job, here) &&
+	    clock_ms() - t->members[number].moved_ms >= MOVE_MS) {
+		t->members[number].moved_ms = clock_ms();
 		while (i < t->n && is_taken(t, t->n, job, t->top.list[i]))
 			i++;
 		here = t->top.list[i < t->n ? i : number];

@@ -235,9 +235,9 @@ START_TEST(members_on_one_processor_are_put_apart)
 	ck_assert_int_eq(others(&tid, 1), 1);
 	stay_on(0, top.list[0]);
 	stay_on(tid, top.list[0]);
-	cpu_team_run(t, &both, &(atomic_int){ 0 });
-	/* What moved it let it go again. */
-	ck_assert_int_eq(n_allowed(tid, &on_first, top.list[0]), top.n_cpus);
+	/* What moves it lets it go again; the test's own time is the limit. */
+	while (n_allowed(tid, &on_first, top.list[0]) < top.n_cpus)
+		cpu_team_run(t, &both, &(atomic_int){ 0 });
 	ck_assert_int_eq(n_allowed(0, &on_first, top.list[0]), 1);
 	cpu_team_destroy(t);
 }
