@@ -15,10 +15,13 @@
 enum { N_PAGES = 16, N_VOCAB_MAX = 130, N_LONG = 4 * KV_PAGE };
 
 static const struct {
-	const char *name, *isa;
+	const char *name, *isa, *kv;
 } backends[] = {
-	{ "ref", NULL }, { "cpu", "avx512" }, { "cpu", "avx2" },
-	{ "cpu", "scalar" },
+	{ "ref", NULL, "f16" }, { "cpu", "avx512", "f16" },
+	{ "cpu", "avx512", "i8" }, { "cpu", "avx2", "f16" },
+	{ "cpu", "avx2", "i8" }, { "cpu", "neon", "f16" },
+	{ "cpu", "neon", "i8" }, { "cpu", "scalar", NULL },
+	{ "cpu", "scalar", "i8" },
 };
 enum { N_BACKENDS = sizeof(backends) / sizeof(backends[0]) };
 
@@ -26,11 +29,13 @@ static float want[N_LONG * N_VOCAB_MAX], got[N_LONG * N_VOCAB_MAX];
 
 /* False if this machine lacks it. */
 static bool
-open_one(const struct model *m, int which, struct backend *b)
+open_one(const struct model *m, int which, int threads, int n_pages,
+    struct backend *b)
 {
 	struct backend_options o = { .name = backends[which].name,
-		.isa = backends[which].isa, .n_threads = 2, .n_pages = N_PAGES,
-		.max_rows = 64, .n_ctx = 512 };
+		.isa = backends[which].isa, .n_threads = threads,
+		.n_pages = n_pages, .max_rows = 64, .kv = backends[which].kv,
+		.n_ctx = n_pages * KV_PAGE };
 	struct err e;
 	int r = backend_open(m, &o, b, &e);
 
@@ -92,18 +97,134 @@ check_copy(struct backend *b, int vocab, int n, const char *what)
 
 START_TEST(a_sequence_goes_on_from_a_copied_page_to_the_same_logits)
 {
-	static const int cuts[] = { 1, 15, 31, 33, 64 + 17, 127 };
+	static const int cuts[] = { 15, 64 + 1, 127 };
 	static struct model m;
 	struct backend b;
 
 	random_model(&random_shapes[_i], &m);
 	for (int i = 0; i < N_BACKENDS; i++) {
-		if (!open_one(&m, i, &b))
+		if (!open_one(&m, i, 2, N_PAGES, &b))
 			continue;
 		for (size_t k = 0; k < sizeof(cuts) / sizeof(cuts[0]); k++)
 			check_copy(&b, m.config.vocab, cuts[k],
 			    random_shapes[_i].what);
 		b.close(&b);
+	}
+}
+END_TEST
+
+/*
+ * Far positions: spans of a context are longer from 4096 on, and angles of RoPE
+ * are large.  Tokens there are in batches of 64 up to N_DEEP, then one by one, in
+ * threes, and all at once, with a short sequence beside them; pages are in order
+ * or not.
+ */
+enum { N_DEEP = 4000, N_END = 4160, N_DEEP_PAGES = N_END / KV_PAGE + 2 };
+
+/* Of one layer, so that the oracle ends today. */
+static const struct random_shape deep_shape = { "GQA 4:1", 64, 64, 1, 8, 2, 32,
+	64, MODEL_RELU2, false, true, true, .type = DENSE_F32 };
+
+static float deep_want[(N_END - N_DEEP) * 64], deep_got[(N_END - N_DEEP) * 64];
+
+static void
+deep_pages(bool permuted, int32_t *pages)
+{
+	for (int p = 0; p < N_END / KV_PAGE; p++)
+		pages[p] = permuted ? (p * 7 + 3) % (N_END / KV_PAGE) : p;
+}
+
+static void
+feed_deep(struct backend *b, bool permuted, int chunk, float *out)
+{
+	int32_t pages[N_END / KV_PAGE];
+	static float ignored[64 * 64];
+
+	deep_pages(permuted, pages);
+	for (int i = 0; i < N_DEEP; i += 64)
+		feed(b, 64, pages, 1, i, i + 64 < N_DEEP ? i + 64 : N_DEEP, 64,
+		    ignored);
+	feed(b, 64, pages, 1, N_DEEP, N_END, chunk, out);
+}
+
+/* The last position once more, together with sequences of 1 and 40 tokens. */
+static void
+check_company(struct backend *b)
+{
+	static const int32_t other[] = { N_DEEP_PAGES - 2, N_DEEP_PAGES - 1 };
+	int32_t pages[N_END / KV_PAGE];
+	static float ignored[40 * 64], logits[3 * 64];
+	struct backend_row rows[3];
+	struct err e;
+
+	deep_pages(true, pages);
+	feed(b, 64, other, 3, 0, 40, 40, ignored);
+	for (int i = 0; i < 3; i++)
+		rows[i] = (struct backend_row){ .token = 3, .want_logits = true,
+			.pos = i == 0 ? 39 : N_END - 3 + i,
+			.pages = i == 0 ? other : pages };
+	for (int i = 1; i < 3; i++) {
+		int pos = rows[i].pos;
+
+		rows[i].token = (1 + pos * (pos + 7)) % 64;
+	}
+	ck_assert_int_eq(b->forward(b, rows, 3, logits, &e), 0);
+	ck_assert_int_eq(memcmp(logits + 64, deep_want + (N_END - 2 - N_DEEP) * 64,
+	    2 * 64 * sizeof(float)), 0);
+}
+
+START_TEST(far_positions_are_the_same_however_they_came)
+{
+	static const int chunks[] = { 1, 3, 64 };
+	static struct model m;
+	struct backend b;
+
+	random_model(&deep_shape, &m);
+	if (!open_one(&m, _i, 1, N_DEEP_PAGES, &b))
+		return;
+	feed_deep(&b, false, 64, deep_want);
+	b.close(&b);
+	for (int threads = 2; threads <= 3; threads++) {
+		ck_assert(open_one(&m, _i, threads, N_DEEP_PAGES, &b));
+		for (int k = threads == 2 ? 0 : 2; k < 3; k++) {
+			feed_deep(&b, true, chunks[k], deep_got);
+			ck_assert_msg(memcmp(deep_got, deep_want,
+			    sizeof(deep_want)) == 0, "%s, %d threads, %d at once",
+			    b.name, threads, chunks[k]);
+		}
+		check_company(&b);
+		b.close(&b);
+	}
+}
+END_TEST
+
+START_TEST(far_positions_are_the_oracles_within_rounding)
+{
+	static struct model m;
+	struct backend b;
+
+	random_model(&deep_shape, &m);
+	ck_assert(open_one(&m, 0, 1, N_DEEP_PAGES, &b));
+	feed_deep(&b, false, 64, deep_want);
+	b.close(&b);
+	for (int i = 1; i < N_BACKENDS; i++) {
+		double d = 0, all = 0;
+
+		if (!open_one(&m, i, 2, N_DEEP_PAGES, &b))
+			continue;
+		feed_deep(&b, true, 64, deep_got);
+		b.close(&b);
+		for (int k = 0; k < (N_END - N_DEEP) * 64; k++) {
+			d += pow((double)deep_got[k] - (double)deep_want[k], 2);
+			all += pow((double)deep_want[k], 2);
+		}
+		/* Rounding to 8 bits here and there; an angle that is off by
+		 * 2^-11 of itself would be wrong by a radian. */
+		printf("%s %s: distance %.2e\n", backends[i].isa,
+		    backends[i].kv != NULL ? backends[i].kv : "f16",
+		    sqrt(d / all));
+		ck_assert_msg(sqrt(d / all) < 0.03, "%s: %g", backends[i].isa,
+		    sqrt(d / all));
 	}
 }
 END_TEST
@@ -120,6 +241,9 @@ main(void)
 	tcase_add_loop_test(t,
 	    a_sequence_goes_on_from_a_copied_page_to_the_same_logits, 0,
 	    N_RANDOM_SHAPES);
+	tcase_add_loop_test(t, far_positions_are_the_same_however_they_came, 1,
+	    N_BACKENDS);
+	tcase_add_test(t, far_positions_are_the_oracles_within_rounding);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
