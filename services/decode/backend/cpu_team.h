@@ -8,9 +8,9 @@
 /*
  * A fixed team of threads that does one job together: the caller is number 0,
  * the others, named "team 1" and so on, sleep in between and cost nothing then.
- * All signals are blocked in them, and they run on the processors that the caller may use: each on one
- * of its own if there are as many.  The scheduler may move them, and does so to
- * get out of the way of others; it also puts two of them on one processor when
+ * All signals are blocked in them, and they run on the processors that the caller
+ * may use: each on one of its own if there are as many.  The scheduler may move
+ * them, and does so to get out of the way of others; it also puts two of them on one processor when
  * somebody of no importance runs on the next, and that is put right at the start
  * of a job.  A team that is pinned stays where it is.
  *

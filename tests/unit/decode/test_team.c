@@ -215,7 +215,14 @@ stay_on(pid_t tid, int cpu)
 }
 
 /* Both have a piece, or it does not end. */
-static const struct cpu_team_job both = { plan_one, wait_for_others };
+static void
+run_both(struct cpu_team *t)
+{
+	static const struct cpu_team_job both = { plan_one, wait_for_others };
+	atomic_int done = 0;
+
+	cpu_team_run(t, &both, &done);
+}
 
 START_TEST(members_on_one_processor_are_put_apart)
 {
@@ -231,13 +238,13 @@ START_TEST(members_on_one_processor_are_put_apart)
 	if (top.n_list < 2)
 		return;
 	ck_assert_int_eq(cpu_team_create(2, &t, &e), 0);
-	cpu_team_run(t, &both, &(atomic_int){ 0 });
+	run_both(t);
 	ck_assert_int_eq(others(&tid, 1), 1);
 	stay_on(0, top.list[0]);
 	stay_on(tid, top.list[0]);
 	/* What moves it lets it go again; the test's own time is the limit. */
 	while (n_allowed(tid, &on_first, top.list[0]) < top.n_cpus)
-		cpu_team_run(t, &both, &(atomic_int){ 0 });
+		run_both(t);
 	ck_assert_int_eq(n_allowed(0, &on_first, top.list[0]), 1);
 	cpu_team_destroy(t);
 }
@@ -259,7 +266,7 @@ START_TEST(a_pinned_team_has_a_processor_for_each_and_lets_the_caller_go)
 	ck_assert_int_eq(cpu_team_create(2, &t, &e), 0);
 	cpu_team_pin(t);
 	for (int i = 0; i < 3; i++)
-		cpu_team_run(t, &both, &(atomic_int){ 0 });
+		run_both(t);
 	ck_assert_int_eq(others(&tid, 1), 1);
 	ck_assert_int_eq(n_allowed(tid, &on_first, top.list[0]), 1);
 	ck_assert(!on_first);
