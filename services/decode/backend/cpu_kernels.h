@@ -94,6 +94,11 @@ cpu_in_groups(int32_t group, int32_t n_in)
 	return group > 0 && group < n_in;
 }
 
+/* Memory of the calling thread, CPU_SCRATCH bytes, aligned to 64, until it ends:
+ * taken when it asks first. */
+enum { CPU_SCRATCH = 65536 };
+uint8_t *cpu_scratch(void);
+
 struct cpu_kernels {
 	const char *isa;	/* "avx512", static */
 	const char *title;	/* "avx512-vnni", static */

@@ -46,13 +46,10 @@ enum {
 	VI_BYTES = 4 * VI_LANES,
 	TURN_OUTS = 2 * VI_LANES,
 	TURN_BLOCK = 16 * 2 * VI_BYTES,	/* bytes of a block of all of them */
-	TURN_BLOCKS = 65536 / TURN_BLOCK,
+	TURN_BLOCKS = CPU_SCRATCH / TURN_BLOCK,
 };
 
 #define UNROLL(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
-
-/* What is turned of one tile: all of its blocks, if there are so few. */
-static _Thread_local _Alignas(64) uint8_t turned[TURN_BLOCKS * TURN_BLOCK];
 
 typedef int32_t i4 __attribute__((vector_size(16)));
 typedef float f4 __attribute__((vector_size(16)));
@@ -211,14 +208,15 @@ few_rows(const struct ternary *w, int from, int to, const struct cpu_rows *x,
 }
 
 /*
- * Blocks first.. of TURN_OUTS outputs, as many as fit: word d of block b of
- * outputs VI_LANES v.. is a vector at ((b * 16 + d) * 2 + v) * VI_BYTES.
+ * Blocks first.. of TURN_OUTS outputs, as many as fit into the scratch: word d of
+ * block b of outputs VI_LANES v.. is a vector at ((b * 16 + d) * 2 + v) *
+ * VI_BYTES.
  */
 TARGET static __attribute__((noinline)) void
 turn(const struct ternary *w, int o, int n_o, int first)
 {
 	int n = w->stride / 64 - first;
-	uint8_t *to = turned;
+	uint8_t *to = cpu_scratch();
 
 	n = n < TURN_BLOCKS ? n : TURN_BLOCKS;
 	for (int at = 64 * first; at < 64 * (first + n); at += VI_BYTES)
@@ -320,6 +318,7 @@ turned_rows(const struct ternary *w, int o, int n_o, const struct cpu_rows *x,
     int r, const int n_r, const bool groups, float *y, int y_stride, bool add)
 {
 	const int8_t *q = x->q + (size_t)r * (size_t)x->stride;
+	const uint8_t *turned = cpu_scratch();
 	const int32_t *parts = x->parts + (groups ? r * (x->stride / 64) : 0);
 	int n_blocks = w->stride / 64, last = (w->n_in - 1) / 64, g = 0;
 	int left = w->group / 64;
