@@ -57,6 +57,16 @@ echo
 echo "| what | median |"
 echo "|---|---|"
 
+# Asked every 5 ms; a worker that did not start is not waited for for ever.
+wait_for_ready() {
+	tries=4000
+	until curl -fs -o /dev/null "http://127.0.0.1:$port/readyz"; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || die "the worker did not become ready"
+		sleep 0.005
+	done
+}
+
 # ready_ms MODEL: from the start of the process to the first 200 of /readyz.
 ready_ms() {
 	port=$(free_port)
@@ -66,7 +76,7 @@ ready_ms() {
 		"$build/bin/bitnet_decode" --model "$1" --port "$port" \
 		    --runtime-dir "$scratch/ready" >>"$scratch/decode.log" 2>&1 &
 		pid=$!
-		until curl -fs -o /dev/null "http://127.0.0.1:$port/readyz"; do sleep 0.005; done
+		wait_for_ready
 		echo $(($(now_ms) - t0))
 		kill "$pid"
 		wait "$pid" || true
