@@ -12,6 +12,9 @@
 #ifndef DECODE_CPU_ATTEND_H
 #define DECODE_CPU_ATTEND_H
 
+/* Sums of values are kept in 4 * PV_BLOCK registers. */
+_Static_assert((int)ATTEND_QUERIES <= 4 || (int)PV_BLOCK >= 2, "registers");
+
 /* 16 elements of the cache as floats; i8 is a constant after inlining. */
 INLINE vf
 load_kv(const char *p, const bool i8)
@@ -192,18 +195,20 @@ tile_values(const struct cpu_cache *c, const struct tile *t, const bool i8,
     float (*weights)[CPU_TILE], const float *keep, const float *take)
 {
 	const int size = i8 ? 1 : 2;
-	vf acc[CPU_QUERIES_MAX][PV_BLOCK], v[PV_BLOCK], p;
+	size_t stride = (size_t)(c->v_stride * size), first = (size_t)(at * size);
+	vf acc[4 * PV_BLOCK], v[PV_BLOCK], p;
 
 	for (int i = 0; i < n_q; i++)
 		for (int j = 0; j < n_v; j++)
-			acc[i][j] = vf_zero();
+			acc[i * n_v + j] = vf_zero();
 	for (int s = 0; s < t->n; s++) {
-		int offset = (s % KV_PAGE * c->v_stride + at) * size;
-		const char *row = t->values[s / KV_PAGE] + offset;
+		size_t offset = (size_t)s % KV_PAGE * stride + first;
+		const char *row = t->values[(size_t)s / KV_PAGE] + offset;
+		const char *ahead = t->next[(size_t)s / KV_PAGE] + offset;
 
-		__builtin_prefetch(t->next[s / KV_PAGE] + offset);
+		__builtin_prefetch(ahead);
 		if (n_v * CPU_LANES * size > 64)
-			__builtin_prefetch(t->next[s / KV_PAGE] + offset + 64);
+			__builtin_prefetch(ahead + 64);
 		for (int j = 0; j < n_v; j++)
 			v[j] = load_kv(row + j * CPU_LANES * size, i8);
 #pragma GCC unroll 8
@@ -211,7 +216,8 @@ tile_values(const struct cpu_cache *c, const struct tile *t, const bool i8,
 			p = vf_set1(weights[i][s]);
 #pragma GCC unroll 4
 			for (int j = 0; j < n_v; j++)
-				acc[i][j] = vf_fma(p, v[j], acc[i][j]);
+				acc[i * n_v + j] = vf_fma(p, v[j],
+				    acc[i * n_v + j]);
 		}
 	}
 	for (int i = 0; i < n_q; i++)
@@ -219,7 +225,7 @@ tile_values(const struct cpu_cache *c, const struct tile *t, const bool i8,
 			float *to = q[i].acc + at + j * CPU_LANES;
 
 			vf_store(to, vf_fma(vf_load(to), vf_set1(keep[i]),
-			    vf_mul(acc[i][j], vf_set1(take[i]))));
+			    vf_mul(acc[i * n_v + j], vf_set1(take[i]))));
 		}
 }
 
@@ -253,7 +259,9 @@ tile_weights(const struct cpu_cache *c, const struct tile *t, const bool i8,
  * call goes on to position last. */
 INLINE void
 attend_tile(const struct cpu_cache *c, const int32_t *pages, const bool i8,
-    struct cpu_query *q, const int n_q, int tile, int last)
+    struct cpu_query *q, const int n_q, int tile, int last,
+    void (*const scores)(const struct cpu_cache *, const char *, const char *,
+    const struct cpu_query *, float (*)[CPU_TILE], int))
 {
 	enum { N_PAGES = CPU_TILE / KV_PAGE };
 	/* Sums of more queries leave fewer registers for each. */
@@ -271,8 +279,7 @@ attend_tile(const struct cpu_cache *c, const int32_t *pages, const bool i8,
 		t.values[p] = t.keys[p] + cpu_keys_bytes(c);
 		t.next[p] = first + CPU_TILE + p * KV_PAGE <= last ? c->base +
 		    (size_t)id[N_PAGES] * c->page_stride : t.values[p];
-		page_scores(c, t.keys[p], t.values[p], i8, q, n_q, s,
-		    p * KV_PAGE);
+		scores(c, t.keys[p], t.values[p], q, s, p * KV_PAGE);
 	}
 	for (int i = 0; i < n_q; i++)
 		tile_weights(c, &t, i8, first, &q[i], s[i], &keep[i], &take[i]);
@@ -282,20 +289,26 @@ attend_tile(const struct cpu_cache *c, const int32_t *pages, const bool i8,
 		tile_values(c, &t, i8, at, 1, q, n_q, s, keep, take);
 }
 
-/* One function for each number of queries and form, constants in it. */
-#define ATTEND(n_q)                                                          \
+/*
+ * One function for each number of queries and form, constants in it; and one for
+ * its scores, since the sanitizers give every variable a place of its own.
+ */
+#define ATTEND_FORM(form, i8, n_q)                                           \
 	TARGET static __attribute__((noinline)) void                         \
-	attend_f16_##n_q(const struct cpu_cache *c, const int32_t *pages,    \
-	    struct cpu_query *q, int tile, int last)                        \
+	scores_##form##_##n_q(const struct cpu_cache *c, const char *keys,   \
+	    const char *next, const struct cpu_query *q,                     \
+	    float (*scores)[CPU_TILE], int at)                               \
 	{                                                                    \
-		attend_tile(c, pages, false, q, n_q, tile, last);            \
+		page_scores(c, keys, next, i8, q, n_q, scores, at);          \
 	}                                                                    \
 	TARGET static __attribute__((noinline)) void                         \
-	attend_i8_##n_q(const struct cpu_cache *c, const int32_t *pages,     \
-	    struct cpu_query *q, int tile, int last)                        \
+	attend_##form##_##n_q(const struct cpu_cache *c,                     \
+	    const int32_t *pages, struct cpu_query *q, int tile, int last)   \
 	{                                                                    \
-		attend_tile(c, pages, true, q, n_q, tile, last);             \
+		attend_tile(c, pages, i8, q, n_q, tile, last,                \
+		    scores_##form##_##n_q);                                  \
 	}
+#define ATTEND(n_q) ATTEND_FORM(f16, false, n_q) ATTEND_FORM(i8, true, n_q)
 #if ATTEND_QUERIES == 8
 #define ATTEND_ALL(F) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8)
 #elif ATTEND_QUERIES == 4

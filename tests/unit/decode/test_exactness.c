@@ -137,7 +137,8 @@ check_ways(const char *isa, const char *kv, bool all)
 	ck_assert_int_gt(exact.accepted, 0);
 	ck_assert_int_gt(exact.cached, 0);
 	ck_assert_int_gt(exact.copied, 0);
-	ck_assert(!all || exact.preempted > 0);
+	/* With 8 bits a model may say something shorter. */
+	ck_assert(!all || kv != NULL || exact.preempted > 0);
 	ck_assert(!all || exact.evicted > 0);
 	exact_close();
 }
