@@ -287,6 +287,7 @@ START_TEST(under_pressure_everybody_gets_through_unchanged)
 	world.config.n_slots = 2 + _i % 5;
 	world.config.queue_max = JOBS;
 	world.config.prefill_rows = 1 + _i * 7 % 64;
+	world.config.speculate = _i % 3 * 4;	/* wrong, mostly */
 	world.config.n_pages = WORLD_CTX / KV_PAGE + _i % 8;
 	world_open();
 	for (int step = 0; n_added < JOBS || world_stats().running +
