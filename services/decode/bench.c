@@ -231,9 +231,11 @@ measure_bandwidth(struct bench *u, struct err *e)
 	int r;
 
 	p->huge = memory_huge(u->m->map, u->m->map_size) > u->m->map_size / 2;
-	r = bench_memory(1, u->o->pin, p->huge, &p->one, e);
-	return r != 0 ? r :
-	    bench_memory(u->o->n_threads, u->o->pin, p->huge, &p->all, e);
+	r = bench_memory(u->o->n_threads, u->o->pin, p->huge, &p->all, e);
+	if (r == 0 && p->all.n_threads > 1)
+		return bench_memory(1, u->o->pin, p->huge, &p->one, e);
+	p->one = p->all;
+	return r;
 }
 
 /* Do the depths fit, and as many sequences of the deepest? */
