@@ -27,8 +27,9 @@ Q        = $(if $(V),,@)
 JOBS    ?= $(shell nproc)
 ,       := ,
 
+# A sanitizer gives every unrolled vector a place of its own.
 WARN     = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
-           -Wmissing-prototypes -Wconversion -Wvla -Wframe-larger-than=8192 -Werror
+           -Wmissing-prototypes -Wconversion -Wvla -Wframe-larger-than=$(if $(SAN),32768,8192) -Werror
 SAN_FLAG = $(if $(SAN),-fno-omit-frame-pointer -fsanitize=$(if $(filter thread,$(SAN)),thread,address$(,)undefined -fno-sanitize-recover=undefined))
 HARDEN   = $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fstack-clash-protection -fPIE
 # No contraction: a fused multiply-add where the compiler likes one would give
