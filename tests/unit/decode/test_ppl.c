@@ -1,14 +1,20 @@
 /*
  * Perplexity: the arithmetic on a backend whose logits are known, then the demo
  * model on the text of its reference.  38.7563 is transformers' in float32 by the
- * same protocol (golden.json); within 0.5 % of it, and ref and cpu within 0.1 %
- * of each other on the same windows.
+ * same protocol (golden.json).
  *
  * Measured over all 64 windows (32704 tokens), where ref takes minutes:
  *
  *	head		ref	cpu
- *	int8 (the file)	38.7753	38.7779
+ *	int8 (the file)	38.7753	38.7667 (38.7779 with another order of sums)
  *	bf16		38.7586	38.7522
+ *
+ * How close two correct backends are is a matter of chance, since an activation
+ * on a rounding edge goes either way.  Their KL divergence of 7e-4 a token is a
+ * difference of the log probabilities of about sqrt(2 * 7e-4) = 0.038, so the
+ * mean over n tokens differs by 0.038 / sqrt(n): 0.021 % over 64 windows, 0.097 %
+ * over 3.  Three times that is allowed, and for the reference the 0.049 % that
+ * the int8 head costs.
  */
 #include <check.h>
 #include <math.h>
@@ -392,7 +398,7 @@ START_TEST(perplexity_is_the_references_on_the_cpu)
 	}
 	ppl = measure("cpu", "auto", N_WINDOWS, &n);
 	ck_assert_int_eq(n, N_WINDOWS * (N_CTX - 1));
-	ck_assert_double_lt(fabs(ppl / reference - 1), 0.005);
+	ck_assert_double_lt(fabs(ppl / reference - 1), 0.0011);
 }
 END_TEST
 
@@ -408,7 +414,7 @@ START_TEST(ref_and_cpu_have_the_same_perplexity)
 	ref = measure("ref", NULL, N_FEW, &n);
 	cpu = measure("cpu", "auto", N_FEW, &m);
 	ck_assert_int_eq(n, m);
-	ck_assert_double_lt(fabs(ref / cpu - 1), 0.001);
+	ck_assert_double_lt(fabs(ref / cpu - 1), 0.0029);
 }
 END_TEST
 
