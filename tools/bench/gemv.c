@@ -5,6 +5,8 @@
  *
  *	usage: gemv [ISA [THREADS [PAGES [ROUNDS]]]]	auto 1 2m 5
  *
+ * `formats` instead of ISA compares denser formats: gemv_formats.h.
+ *
  * PAGES is 4k or 2m.  What is compared runs in alternation; the best time counts,
  * for a neighbour only ever makes it slower.  Rows of activations 1..8: GB/s of
  * weights, and the time as a multiple of one row's.  More rows: products a second,
@@ -19,6 +21,7 @@
 #include <time.h>
 
 #include "backend/cpu_kernels.h"
+#include "bench/gemv_formats.h"
 #include "bench/gemv_peak.h"
 
 enum { THREADS_MAX = 64, LAYERS = 30, ROWS_MAX = 512, ROUNDS = 64,
@@ -220,20 +223,24 @@ main(int argc, char **argv)
 	enum { N_ROWS = sizeof(rows) / sizeof(rows[0]) };
 	static double t[N_ROWS][ROUNDS], peak[ROUNDS];
 	int n_rounds = argc > 4 ? atoi(argv[4]) : 5;
+	bool huge = argc <= 3 || strcmp(argv[3], "4k") != 0;
 	pthread_t thread;
 	struct err e;
 
+	g.n_threads = argc > 2 ? atoi(argv[2]) : 1;
+	if (g.n_threads < 1 || g.n_threads > THREADS_MAX || n_rounds < 1 ||
+	    n_rounds > ROUNDS) {
+		fputs("usage: gemv [ISA|formats [THREADS [PAGES [ROUNDS]]]]\n",
+		    stderr);
+		return 1;
+	}
+	if (argc > 1 && strcmp(argv[1], "formats") == 0)
+		return gemv_formats(g.n_threads, huge, n_rounds);
 	if (cpu_kernels_open(argc > 1 ? argv[1] : "auto", &g.k, &e) != 0) {
 		fprintf(stderr, "gemv: %s\n", e.text);
 		return 1;
 	}
-	g.n_threads = argc > 2 ? atoi(argv[2]) : 1;
-	if (g.n_threads < 1 || g.n_threads > THREADS_MAX || n_rounds < 1 ||
-	    n_rounds > ROUNDS) {
-		fputs("usage: gemv [ISA [THREADS [PAGES [ROUNDS]]]]\n", stderr);
-		return 1;
-	}
-	make(argc <= 3 || strcmp(argv[3], "4k") != 0);
+	make(huge);
 	pthread_barrier_init(&g.begin, NULL, (unsigned)g.n_threads);
 	pthread_barrier_init(&g.end, NULL, (unsigned)g.n_threads);
 	for (int i = 1; i < g.n_threads; i++)
