@@ -45,7 +45,7 @@ LDLIBS   = -lnng -lcivetweb -ljansson -lsystemd -lpcre2-8 -lutf8proc -lcurl -ldl
 # the service starts.
 ARCH        ?= $(shell uname -m)
 CPU_x86_64   = avx512 avxvnni avx2 scalar
-CPU_aarch64  = scalar
+CPU_aarch64  = neon scalar
 CPU_VARIANTS = $(or $(CPU_$(ARCH)),scalar)
 CPU_OTHERS   = $(wildcard $(patsubst %,services/decode/backend/cpu_%*.c,\
                $(filter-out $(CPU_VARIANTS),avx512 avxvnni avx2 neon scalar)))
@@ -78,6 +78,8 @@ $B/services/decode/backend/cpu_kernels.o: CPPFLAGS += \
         -D'CPU_VARIANTS(V)=$(foreach v,$(CPU_VARIANTS),V($v))'
 # Vectors wider than the registers: nothing outside the file is passed one.
 $B/services/decode/backend/cpu_scalar.o $B/services/decode/backend/cpu_scalar_head.o: WARN += -Wno-psabi
+# Dot products of bytes; cpu_neon_open says whether the processor has them.
+$(patsubst %.c,$B/%.o,$(wildcard services/decode/backend/cpu_neon*.c)): CPPFLAGS += -march=armv8.2-a+dotprod
 # Process tests start the real binaries.
 PROCESS_TESTS = $(patsubst %.c,$B/%,$(wildcard tests/process/test_*.c))
 TESTS += $(PROCESS_TESTS)

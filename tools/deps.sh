@@ -10,7 +10,8 @@ for group in "$@"; do
 	build) packages="$packages gcc make pkg-config libc6-dev libnng-dev libcivetweb-dev
 	    libjansson-dev libsystemd-dev libpcre2-dev libutf8proc-dev libcurl4-openssl-dev" ;;
 	demo) packages="$packages curl jq" ;;
-	test) packages="$packages check curl jq nodejs npm systemd iproute2 util-linux" ;;
+	test) packages="$packages check curl jq nodejs npm systemd iproute2 util-linux
+	    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" ;;
 	fuzz) packages="$packages clang libclang-rt-14-dev" ;;
 	*) echo "deps.sh: unknown group '$group'" >&2; exit 2 ;;
 	esac

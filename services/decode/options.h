@@ -39,7 +39,7 @@
 	F(BOOL, pin, 0, 0, "false", "",                                       \
 	    "keep each of these threads on one processor")                    \
 	F(STR, isa, 1, 16, "\"auto\"", "bytes",                               \
-	    "instructions of the cpu backend: auto, avx512, avxvnni, avx2, scalar")               \
+	    "instructions of the cpu backend: auto, avx512, avxvnni, avx2, neon, scalar") \
 	F(STR, kv, 1, 8, "\"f16\"", "bytes", "KV cache: f16, or i8, half of it") \
 	F(STR, attn, 1, 32, "\"auto\"", "bytes", "attention: auto or split-kv-fd")       \
 	F(STR, rope_mode, 1, 32, "\"auto\"", "bytes",                         \

@@ -44,7 +44,7 @@ static const struct {
 } options[] = {
 	{ "--backend", "abacus",
 	    "--backend: 'abacus' is not one of auto, gpu, cpu, ref" },
-	{ "--isa", "mmx", "--isa: 'mmx' is not one of auto, avx512, avxvnni, avx2, scalar" },
+	{ "--isa", "mmx", "--isa: 'mmx' is not one of auto, avx512, avxvnni, avx2, neon, scalar" },
 	{ "--attn", "flash", "--attn: 'flash' is not one of auto, split-kv-fd" },
 	{ "--rope-mode", "x",
 	    "--rope-mode: 'x' is not one of auto, hf-split-half, interleaved" },

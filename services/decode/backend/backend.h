@@ -61,7 +61,7 @@ struct backend_row {
 
 struct backend_options {
 	const char *name;	/* "auto", "gpu", "cpu", "ref" */
-	const char *isa;	/* cpu: "auto", "avx512", "avxvnni", "avx2", "scalar" */
+	const char *isa;	/* cpu: "auto", "avx512", "avxvnni", "avx2", "neon", "scalar" */
 	int n_threads;		/* cpu: 0 for as many as topology_threads says */
 	bool pin;		/* cpu: each thread stays on one processor */
 	int32_t n_pages;	/* KV pages to take memory for */

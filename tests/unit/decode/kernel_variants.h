@@ -8,7 +8,7 @@
 
 enum { N_MAX = 7000, N_ROWS = 9, N_OUT = 13 };
 
-static const char *const isas[] = { "avx512", "avxvnni", "avx2", "scalar" };
+static const char *const isas[] = { "avx512", "avxvnni", "avx2", "neon", "scalar" };
 enum { N_ISAS = sizeof(isas) / sizeof(isas[0]) };
 static const int sizes[] = { 1, 2, 15, 16, 17, 63, 64, 100, 255, 256, 257, 320,
 	1000, 2560, 6912 };

@@ -21,7 +21,7 @@
 
 enum { N_SEQ = 3, N_MAX = 100, N_PAGES = 24, N_VOCAB_MAX = 130 };
 
-static const char *const isas[] = { "avx512", "avxvnni", "avx2", "scalar" };
+static const char *const isas[] = { "avx512", "avxvnni", "avx2", "neon", "scalar" };
 enum { N_ISAS = sizeof(isas) / sizeof(isas[0]) };
 static const int lengths[N_SEQ] = { N_MAX, 40, 5 };
 static const int chunks[] = { 1, 7, 32, N_MAX };

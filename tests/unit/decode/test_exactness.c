@@ -12,7 +12,7 @@
 
 #define DEMO "models/halo-demo.h1b"
 
-static const char *const isas[] = { "avx512", "avxvnni", "avx2", "scalar" };
+static const char *const isas[] = { "avx512", "avxvnni", "avx2", "neon", "scalar" };
 enum { N_ISAS = sizeof(isas) / sizeof(isas[0]) };
 
 static const char greedy[] = "'temperature':0,'max_tokens':40,"

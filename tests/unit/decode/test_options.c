@@ -33,7 +33,7 @@ static const struct {
 	{ "'backend':'au'", "--backend: 'au' is not one of auto, gpu, cpu, ref" },
 	{ "'backend':'auto, gpu'",
 	    "--backend: 'auto, gpu' is not one of auto, gpu, cpu, ref" },
-	{ "'isa':'sse'", "--isa: 'sse' is not one of auto, avx512, avxvnni, avx2, scalar" },
+	{ "'isa':'sse'", "--isa: 'sse' is not one of auto, avx512, avxvnni, avx2, neon, scalar" },
 	{ "'attn':'paged'", "--attn: 'paged' is not one of auto, split-kv-fd" },
 	{ "'rope_mode':'neox'", "--rope-mode: 'neox' is not one of auto, "
 	    "hf-split-half, interleaved" },

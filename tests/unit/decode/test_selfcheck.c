@@ -126,7 +126,7 @@ check(const struct model *m, const char *name, const char *isa, int max_rows,
 
 START_TEST(every_variant_of_this_machine_passes)
 {
-	static const char *const isas[] = { "avx512", "avxvnni", "avx2", "scalar" };
+	static const char *const isas[] = { "avx512", "avxvnni", "avx2", "neon", "scalar" };
 	struct selfcheck_result r = check(&model, "ref", "auto", 32, 32);
 
 	ck_assert_int_eq((int)r.state, SELFCHECK_PASSED);
