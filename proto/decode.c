@@ -1,6 +1,6 @@
 #include "decode.h"
 
-/* model_info has no members, so it has no struct and no table. */
+/* model_info and slots have no members, so no struct and no table. */
 FIELD_TABLE(decode_piece, DECODE_PIECE)
 FIELD_TABLE(decode_generate, DECODE_GENERATE)
 FIELD_TABLE(decode_accepted, DECODE_ACCEPTED)
@@ -17,3 +17,5 @@ FIELD_TABLE(decode_text, DECODE_TEXT)
 FIELD_TABLE(decode_model_info_is, DECODE_MODEL_INFO_IS)
 FIELD_TABLE(decode_step, DECODE_STEP)
 FIELD_TABLE(decode_status, DECODE_STATUS)
+FIELD_TABLE(decode_slots_are, DECODE_SLOTS_ARE)
+FIELD_TABLE(decode_render, DECODE_RENDER)

@@ -50,7 +50,10 @@
 	M(28, model_info, DECODE_MODEL_INFO, "which model is this")          \
 	M(29, model_info_is, DECODE_MODEL_INFO_IS, "reply")                  \
 	M(30, step, DECODE_STEP, "event: what one step added")               \
-	M(31, status, DECODE_STATUS, "event: heartbeat")
+	M(31, status, DECODE_STATUS, "event: heartbeat")                     \
+	M(36, slots, DECODE_SLOTS, "what each slot does")                    \
+	M(37, slots_are, DECODE_SLOTS_ARE, "reply")                          \
+	M(40, render, DECODE_RENDER, "a chat as text; answered by text")
 
 enum {
 	DECODE_ID_LEN = 32,		/* 128 bits in hex, chosen by the client */
@@ -91,6 +94,8 @@ enum {
 	F(STR, text, 0, 4 << 20, "\"\"", "bytes", "what became final")        \
 	F(JSON, logprobs, 0, DECODE_CTX_MAX, "[]", "tokens", "see above")     \
 	F(STR, finish, 0, 16, "\"\"", "bytes", "why it ended, in the last piece") \
+	F(STR, vector, 0, 1 << 20, "\"\"", "bytes",                           \
+	    "of pooling, in the last piece: base64 of little-endian f32")     \
 	F(JSON, stats, 0, 32, "{}", "members", "first and last: counts and times")
 
 /*
@@ -111,6 +116,8 @@ enum {
 	F(INT, top_k, 0, 1 << 20, "0", "tokens", "0: all")                    \
 	F(REAL, top_p, 0, 1, "1", "", "nucleus; 1: all")                      \
 	F(REAL, min_p, 0, 1, "0", "", "relative to the most likely; 0: all")  \
+	F(INT, min_keep, 0, 1 << 20, "0", "tokens",                           \
+	    "that top_p and min_p leave at least")                            \
 	F(REAL, repeat_penalty, 0.01, 10, "1", "", "1: none (CTRL, section 4.1)") \
 	F(INT, repeat_last_n, 0, DECODE_CTX_MAX, "64", "tokens",              \
 	    "window of the three penalties; 0: the whole context")            \
@@ -122,6 +129,8 @@ enum {
 	F(BOOL, ignore_eos, 0, 0, "false", "", "go on past the end token")    \
 	F(INT, logprobs, -1, DECODE_LOGPROBS_MAX, "-1", "alternatives",       \
 	    "per token; -1: none wanted, 0: the token's own only")            \
+	F(STR, pooling, 0, 8, "\"\"", "bytes", "mean or last: no tokens are "  \
+	    "generated, the last piece has the vector of the prompt")         \
 	F(BOOL, cache_prompt, 0, 0, "true", "",                               \
 	    "share pages with others that begin with the same tokens")        \
 	F(INT, cache_salt, 0, 9007199254740991., "0", "",                     \
@@ -157,9 +166,16 @@ enum {
 	F(STR, text, 0, DECODE_PROMPT_MAX, "\"\"", "bytes", "plain text")     \
 	F(JSON, messages, 0, 4096, "[]", "messages", "through the template")  \
 	F(BOOL, add_special, 0, 0, "false", "", "text: put BOS first")        \
-	F(BOOL, parse_special, 0, 0, "false", "", "text: control tokens count")
+	F(BOOL, parse_special, 0, 0, "false", "", "text: control tokens count") \
+	F(BOOL, with_pieces, 0, 0, "false", "", "the bytes of each, too")
 #define DECODE_TOKENS(F) \
-	F(JSON, ids, 0, DECODE_PROMPT_MAX + 16, NULL, "ids", "in order")
+	F(JSON, ids, 0, DECODE_PROMPT_MAX + 16, NULL, "ids", "in order")      \
+	F(JSON, pieces, 0, DECODE_PROMPT_MAX + 16, "[]", "tokens",            \
+	    "base64 of the bytes of each, if asked for")
+
+/* Messages as in generate; the answer opens the assistant's turn. */
+#define DECODE_RENDER(F) \
+	F(JSON, messages, 1, 4096, NULL, "messages", "a chat")
 
 #define DECODE_DETOKENIZE(F) \
 	F(JSON, ids, 0, DECODE_CTX_MAX, NULL, "ids", "control tokens give nothing")
@@ -183,21 +199,42 @@ enum {
 	F(INT, created, 0, 9007199254740991., NULL, "s", "file time, Unix")   \
 	F(STR, fingerprint, 1, 64, NULL, "bytes", "of the weights, hex")      \
 	F(STR, selfcheck, 1, 16, "\"absent\"", "bytes",                       \
-	    "logits against the file's probe: passed, failed or absent")
+	    "logits against the file's probe: passed, failed or absent")      \
+	F(STR, file, 0, 256, "\"\"", "bytes", "name of the model's file")     \
+	F(STR, bos_token, 0, 256, "\"\"", "bytes", "text of the begin token") \
+	F(STR, eos_token, 0, 256, "\"\"", "bytes", "text of the end token")   \
+	F(INT, n_embd, 0, 1 << 20, "0", "", "elements of a hidden state")     \
+	F(BOOL, thinks, 0, 0, "false", "",                                    \
+	    "the vocabulary has <think> and </think>")
+
+#define DECODE_SLOTS(F)
+/*
+ * One of slots: {id, n_ctx, is_processing} and, if it is, {request (its id),
+ * client, session, n_prompt, n_cached, n_fed, n_generated, limit, stream of its
+ * parameters as generate has them}.
+ */
+#define DECODE_SLOTS_ARE(F) \
+	F(JSON, slots, 0, 1024, NULL, "slots", "in order of their number")
 
 #define DECODE_STEP(F) DECODE_BOOT(F)                                         \
 	F(INT, step, 1, 9007199254740991., NULL, "", "since boot")            \
 	F(INT, time_us, 0, 9007199254740991., NULL, "us", "CLOCK_MONOTONIC, sent") \
 	F(JSON, events, 1, DECODE_REQUESTS_MAX, NULL, "pieces", "one per request")
 
-/* held: {id: last_seq + 1} of every request that is kept. */
+/*
+ * held: {id: last_seq + 1} of every request that is kept.  waiting: {id: place},
+ * 1 is next.  prefill: {id: [n_prompt, n_cached, n_done, ms since its slot]} of
+ * every prompt that is being computed.
+ */
 #define DECODE_STATUS(F) DECODE_BOOT(F)                                       \
 	F(BOOL, ready, 0, 0, NULL, "", "does it take requests")               \
 	F(INT, step, 0, 9007199254740991., NULL, "", "the last one")          \
 	F(INT, running, 0, DECODE_REQUESTS_MAX, NULL, "requests", "in slots") \
 	F(INT, queued, 0, DECODE_REQUESTS_MAX, NULL, "requests", "waiting")   \
 	F(INT, n_slots, 1, 1024, NULL, "requests", "that run at once")        \
-	F(JSON, held, 0, DECODE_REQUESTS_MAX, NULL, "requests", "{id: next seq}")
+	F(JSON, held, 0, DECODE_REQUESTS_MAX, NULL, "requests", "{id: next seq}") \
+	F(JSON, waiting, 0, DECODE_REQUESTS_MAX, "{}", "requests", "{id: place}") \
+	F(JSON, prefill, 0, DECODE_REQUESTS_MAX, "{}", "requests", "see above")
 
 enum decode_type {
 #define M(number, name, LIST, doc) DECODE_TYPE_##name = (number),
@@ -221,5 +258,7 @@ FIELD_STRUCT(decode_text, DECODE_TEXT);
 FIELD_STRUCT(decode_model_info_is, DECODE_MODEL_INFO_IS);
 FIELD_STRUCT(decode_step, DECODE_STEP);
 FIELD_STRUCT(decode_status, DECODE_STATUS);
+FIELD_STRUCT(decode_slots_are, DECODE_SLOTS_ARE);
+FIELD_STRUCT(decode_render, DECODE_RENDER);
 
 #endif
