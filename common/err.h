@@ -48,7 +48,21 @@
 	E(LOST, -16, 503, "unavailable_error", "worker_lost",                 \
 	    "the worker went away and did not come back in time")             \
 	E(CRASHED, -17, 500, "server_error", "worker_crashed",                \
-	    "this request ended the worker twice")
+	    "this request ended the worker twice")                            \
+	E(RATE, -18, 429, "rate_limit_exceeded", "rate_limited",              \
+	    "more than this key or session may ask for in a minute")          \
+	E(KEY, -19, 401, "authentication_error", "invalid_api_key",           \
+	    "the key is missing or wrong")                                    \
+	E(ADMIN, -20, 403, "permission_error", "admin_key_required",          \
+	    "only an administrator's key may do this")                        \
+	E(SESSION, -21, 404, "not_found_error", "session_not_found",          \
+	    "there is no such session, or it is another key's")               \
+	E(SESSION_BUSY, -22, 409, "conflict_error", "session_busy",           \
+	    "a request of this session is running")                           \
+	E(KV_FULL, -23, 503, "unavailable_error", "kv_exhausted",             \
+	    "pinned sessions hold all of the KV cache")                       \
+	E(STORAGE, -24, 507, "server_error", "storage_full",                  \
+	    "a disk, or what may be used of it, is full")
 
 enum err_code {
 	ERR_NONE = 0,
@@ -61,7 +75,7 @@ struct err {
 	enum err_code code;
 	char text[240];		/* no trailing full stop or newline */
 	char param[40];		/* the request's member at fault, or "" */
-	int64_t retry_after_ms;	/* a hint for BUSY and LOADING, or 0 */
+	int64_t retry_after_ms;	/* when to come back (429, 503), or 0 */
 	int64_t n_prompt_tokens;/* for CONTEXT, or 0 */
 	int64_t n_ctx;		/* for CONTEXT, or 0 */
 };

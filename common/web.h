@@ -36,10 +36,20 @@ enum web_flags {
 
 struct web_route {
 	const char *method;	/* "GET" (also answers HEAD), "POST", "DELETE" */
-	const char *path;	/* exact; a last segment "*" matches one segment */
+	const char *path;	/* exact; one segment may be "*", which matches any */
 	web_handler *fn;
 	size_t body_max;	/* bytes; 0: no body */
 	unsigned flags;
+};
+
+/* A request that was answered, for on_done.  All borrowed. */
+struct web_done {
+	const char *request_id, *method;
+	const char *path;	/* "-" if it cannot be shown */
+	const char *who;	/* what web_set_who said, or "" */
+	int status;
+	double seconds;
+	uint64_t bytes_out;
 };
 
 struct web_config {
@@ -50,9 +60,11 @@ struct web_config {
 	void *arg;		/* for the handlers */
 	/*
 	 * Asked for every route that is not WEB_PUBLIC.  NULL: everyone may.
-	 * bearer: what follows "Bearer ", or X-Api-Key, or NULL.
+	 * bearer: what follows "Bearer ", or X-Api-Key, or NULL.  It may set
+	 * headers for the answer and say who asks (web_set_who).
 	 */
-	bool (*authorize)(void *arg, const char *bearer);
+	bool (*authorize)(void *arg, struct web_request *rq,
+	    const char *bearer);
 	/*
 	 * Host names that may be asked for besides the bound address, localhost
 	 * and any IP literal: NULL, or names separated by commas, or "*".
@@ -70,8 +82,7 @@ struct web_config {
 	 */
 	int body_timeout_ms, write_timeout_ms;
 	/* One line per finished request, without its content; or NULL. */
-	void (*on_done)(void *arg, const char *request_id, const char *method,
-	    const char *path, int status, double seconds, uint64_t bytes_out);
+	void (*on_done)(void *arg, const struct web_done *d);
 };
 
 /*
@@ -101,6 +112,11 @@ bool web_query_get(const struct web_request *rq, const char *name, char *out,
     size_t n);
 const char *web_header(const struct web_request *rq, const char *name);	/* or NULL */
 const char *web_request_id(const struct web_request *rq);
+/* The key shown, also on a route that asks for none; or NULL. */
+const char *web_bearer(const struct web_request *rq);
+
+/* A name for on_done, at most 64 bytes of it: never the key itself. */
+void web_set_who(struct web_request *rq, const char *name);
 
 /*
  * The body, read whole within web.c's deadline; *data is borrowed and NUL-
@@ -116,8 +132,9 @@ int web_body(struct web_request *rq, const char **data, size_t *n);
 int web_body_json(struct web_request *rq, json_t **v);
 
 /*
- * A header for the answer; before web_reply* or web_stream_begin.  A value with
- * anything but visible ASCII and blanks is left out.
+ * A header for the answer, in place of one of the same name set before; before
+ * web_reply* or web_stream_begin.  A value with anything but visible ASCII and
+ * blanks is left out.
  */
 void web_set_header(struct web_request *rq, const char *name,
     const char *value);
@@ -127,7 +144,8 @@ void web_reply(struct web_request *rq, int status, const char *content_type,
     const void *data, size_t n);
 /* v is released. */
 void web_reply_json(struct web_request *rq, int status, json_t *v);
-/* The four-key error object, its status, Retry-After and retry-after-ms. */
+/* The four-key error object, its status; Retry-After, retry-after-ms and
+ * x-should-retry, which is false where waiting up to 60 s would not help. */
 void web_reply_err(struct web_request *rq, const struct err *e);
 /* The same with everything given; param and code may be NULL (JSON null). */
 void web_reply_error(struct web_request *rq, int status, const char *type,

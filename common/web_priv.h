@@ -24,6 +24,8 @@ enum {
 	WEB_HEADERS_MAX = 63,	/* CivetWeb drops the 65th silently */
 	WEB_ID_MAX = 64,	/* of a request id, bytes */
 	WEB_ORIGIN_MAX = 255,
+	WEB_SEGMENT_MAX = 255,	/* what a "*" in the middle matches, bytes */
+	WEB_WHO_MAX = 64,
 	WEB_IDLE_MS = 4000,	/* CivetWeb gives up after WEB_TIMEOUT_MS, so */
 	WEB_TIMEOUT_MS = 5000,	/* that ours is always the earlier one */
 };
@@ -57,6 +59,7 @@ struct web_request {
 	bool cors;			/* tell the browser so */
 	const char *bearer;		/* or NULL */
 	char id[WEB_ID_MAX + 1];
+	char who[WEB_WHO_MAX + 1];	/* for on_done */
 	int64_t length;			/* Content-Length, 0 if absent */
 	bool chunked;			/* the request's body is */
 	bool body_read;			/* nothing of it is left on the socket */
@@ -117,6 +120,7 @@ int web_on_error(struct mg_connection *conn, int status, const char *text);
 struct web_match {
 	const struct web_route *route;	/* NULL: see allowed */
 	const char *tail;		/* "" if there is no "*" */
+	char segment[WEB_SEGMENT_MAX + 1];	/* tail, if more follows it */
 	unsigned flags;			/* of all routes with this path */
 	char allow[64];			/* "GET, HEAD, POST"; "": no such path */
 };

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "web_priv.h"
@@ -15,6 +16,9 @@ enum { WITH_HEAD_MAX = 16 << 10, RETRY_MS = 1000, RETRY_MS_MAX = 60000 };
 static const char exposed[] =
     "x-request-id, retry-after, retry-after-ms, x-should-retry, "
     "x-1bit-session, x-1bit-session-state, x-1bit-cached-tokens, "
+    "x-ratelimit-limit-requests, x-ratelimit-limit-tokens, "
+    "x-ratelimit-remaining-requests, x-ratelimit-remaining-tokens, "
+    "x-ratelimit-reset-requests, x-ratelimit-reset-tokens, "
     "openai-processing-ms, mcp-session-id, mcp-protocol-version";
 
 static void
@@ -50,13 +54,38 @@ web_write_head(struct web_request *rq, int status, const char *content_type,
 		out->failed = true;
 }
 
+/* The line of h that sets name, or NULL; *n is its length. */
+static char *
+find_line(const struct buf *h, const char *name, size_t *n)
+{
+	size_t n_name = strlen(name);
+	char *line = h->data, *end = h->data + h->len;
+
+	for (; line < end; line += *n) {
+		*n = (size_t)((char *)memchr(line, '\n', (size_t)(end - line)) +
+		    1 - line);
+		if (strncasecmp(line, name, n_name) == 0 &&
+		    line[n_name] == ':')
+			return line;
+	}
+	return NULL;
+}
+
 void
 web_set_header(struct web_request *rq, const char *name, const char *value)
 {
+	struct buf *h = &rq->headers;
+	size_t n = 0;
+	char *line;
+
 	/* A line break here would be a second header of somebody's choice. */
 	if (rq->answer != WEB_UNANSWERED || !web_check_value(value))
 		return;
-	buf_printf(&rq->headers, "%s: %s\r\n", name, value);
+	if (h->len > 0 && (line = find_line(h, name, &n)) != NULL) {
+		memmove(line, line + n, h->len - (size_t)(line - h->data) - n);
+		h->len -= n;
+	}
+	buf_printf(h, "%s: %s\r\n", name, value);
 }
 
 void
@@ -166,14 +195,26 @@ set_retry(struct web_request *rq, int status, int64_t ms)
 	web_set_header(rq, "retry-after-ms", text);
 }
 
+/* For clients that retry by the status alone; NULL: that is right. */
+static const char *
+should_retry(int status, const struct err *e)
+{
+	if (e->code == ERR_CRASHED || e->code == ERR_SESSION_BUSY)
+		return "false";	/* it would crash again; it asked not to wait */
+	if (status != 429 && status != 503)
+		return NULL;
+	return e->retry_after_ms > RETRY_MS_MAX ? "false" : "true";
+}
+
 void
 web_reply_err(struct web_request *rq, const struct err *e)
 {
 	int status = err_http_status(e->code);
+	const char *retry = should_retry(status, e);
 
 	set_retry(rq, status, e->retry_after_ms);
-	if (e->code == ERR_CRASHED)	/* it would crash again */
-		web_set_header(rq, "x-should-retry", "false");
+	if (retry != NULL)
+		web_set_header(rq, "x-should-retry", retry);
 	web_reply_json(rq, status, web_error_json(e));
 }
 

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -135,6 +136,18 @@ web_read_body(struct web_request *rq)
 	}
 	rq->body_read = true;
 	return 0;
+}
+
+const char *
+web_bearer(const struct web_request *rq)
+{
+	return rq->bearer;
+}
+
+void
+web_set_who(struct web_request *rq, const char *name)
+{
+	snprintf(rq->who, sizeof(rq->who), "%s", name);
 }
 
 int

@@ -7,19 +7,25 @@
  * in the table or it is unknown.
  */
 
-/* Does path match?  *tail becomes what the "*" at the end stands for. */
+/* Does path match?  *tail becomes where what the "*" stands for begins, and *n
+ * its length. */
 static bool
-path_matches(const char *pattern, const char *path, const char **tail)
+path_matches(const char *pattern, const char *path, const char **tail,
+    size_t *n)
 {
-	size_t n = strlen(pattern);
+	const char *star = strstr(pattern, "/*");
+	size_t before = star == NULL ? 0 : (size_t)(star + 1 - pattern);
 
 	*tail = "";
-	if (n < 2 || strcmp(pattern + n - 2, "/*") != 0)
+	*n = 0;
+	if (star == NULL)
 		return strcmp(pattern, path) == 0;
-	if (strncmp(pattern, path, n - 1) != 0)
+	if (strncmp(pattern, path, before) != 0)
 		return false;
-	*tail = path + n - 1;
-	return **tail != '\0' && strchr(*tail, '/') == NULL;
+	*tail = path + before;
+	*n = strcspn(*tail, "/");
+	return *n > 0 && strcmp(star + 2, *tail + *n) == 0 &&
+	    (star[2] == '\0' || *n <= WEB_SEGMENT_MAX);
 }
 
 static bool
@@ -50,10 +56,11 @@ web_match(const struct web_route *routes, const char *method,
 {
 	const struct web_route *r;
 	const char *tail;
+	size_t n;
 
 	*m = (struct web_match){ .tail = "" };
 	for (r = routes; r->path != NULL; r++) {
-		if (!path_matches(r->path, path, &tail))
+		if (!path_matches(r->path, path, &tail, &n))
 			continue;
 		m->flags |= r->flags;
 		allow_add(m->allow, sizeof(m->allow), r->method);
@@ -61,10 +68,15 @@ web_match(const struct web_route *routes, const char *method,
 			allow_add(m->allow, sizeof(m->allow), "HEAD");
 		if (!method_matches(r->method, method))
 			continue;
-		/* A path written out goes before one that ends in "*". */
-		if (m->route == NULL || (*m->tail != '\0' && *tail == '\0')) {
-			m->route = r;
-			m->tail = tail;
+		/* A path written out goes before one with a "*". */
+		if (m->route != NULL && (*m->tail == '\0' || *tail != '\0'))
+			continue;
+		m->route = r;
+		m->tail = tail;
+		if (tail[n] != '\0') {
+			memcpy(m->segment, tail, n);
+			m->segment[n] = '\0';
+			m->tail = m->segment;
 		}
 	}
 	if (m->flags & WEB_PREFLIGHT)

@@ -98,7 +98,7 @@ is_authorized(struct web_request *rq)
 	if (rq->bearer == NULL)
 		rq->bearer = web_header(rq, "X-Api-Key");
 	if ((rq->route->flags & WEB_PUBLIC) || c->authorize == NULL ||
-	    c->authorize(c->arg, rq->bearer))
+	    c->authorize(c->arg, rq, rq->bearer))
 		return true;
 	web_set_header(rq, "WWW-Authenticate", "Bearer");
 	web_refuse(rq, &no_key);
@@ -223,8 +223,10 @@ report(const struct web_request *rq, const char *method, const char *path)
 		return;
 	if (!web_check_path(path) || strlen(path) > PATH_SHOWN_MAX)
 		path = "-";
-	c->on_done(c->arg, rq->id, method, path, rq->status,
-	    (double)(clock_ns() - rq->start_ns) / 1e9, rq->bytes_out);
+	c->on_done(c->arg, &(struct web_done){ .request_id = rq->id,
+		.method = method, .path = path, .who = rq->who,
+		.status = rq->status, .bytes_out = rq->bytes_out,
+		.seconds = (double)(clock_ns() - rq->start_ns) / 1e9 });
 }
 
 /* CivetWeb's begin_request: every request it could parse. */

@@ -26,9 +26,8 @@ struct gateway {
 
 /* The table of routes (route.c) and its handlers, one noun a file. */
 extern const struct web_route gateway_routes[];
-bool gateway_authorize(void *gw, const char *bearer);
-void gateway_on_done(void *gw, const char *request_id, const char *method,
-    const char *path, int status, double seconds, uint64_t bytes_out);
+bool gateway_authorize(void *gw, struct web_request *rq, const char *bearer);
+void gateway_on_done(void *gw, const struct web_done *d);
 
 web_handler route_chat;
 web_handler route_completions;

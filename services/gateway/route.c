@@ -29,10 +29,11 @@ const struct web_route gateway_routes[] = {
 };
 
 bool
-gateway_authorize(void *arg, const char *bearer)
+gateway_authorize(void *arg, struct web_request *rq, const char *bearer)
 {
 	struct gateway *gw = arg;
 
+	(void)rq;
 	return auth_allows(&gw->auth, bearer);
 }
 
@@ -42,10 +43,12 @@ static const char *
 route_of(const char *path)
 {
 	for (const struct web_route *r = gateway_routes; r->path != NULL; r++) {
-		size_t n = strlen(r->path);
+		const char *star = strchr(r->path, '*');
+		size_t n = star == NULL ? 0 : (size_t)(star - r->path);
 
-		if (strcmp(r->path, path) == 0 || (r->path[n - 1] == '*' &&
-		    strncmp(r->path, path, n - 1) == 0))
+		if (strcmp(r->path, path) == 0 || (star != NULL &&
+		    strncmp(r->path, path, n) == 0 && strcmp(star + 1,
+		    path + n + strcspn(path + n, "/")) == 0))
 			return r->path;
 	}
 	return "other";
@@ -89,21 +92,22 @@ trim_stack(void)
 }
 
 void
-gateway_on_done(void *arg, const char *request_id, const char *method,
-    const char *path, int status, double seconds, uint64_t bytes_out)
+gateway_on_done(void *arg, const struct web_done *d)
 {
 	struct gateway *gw = arg;
-	const char *route = route_of(path != NULL ? path : "");
+	const char *route = route_of(d->path), *method = method_of(d->method);
+	const char *key = d->who[0] != '\0' ? d->who : "-";
 
-	method = method_of(method != NULL ? method : "");
-	stats_count(&gw->stats, method, route, status);
-	if (strcmp(method, "POST") == 0 || status >= 400)
-		log_info("request=%s method=%s route=%s status=%d ms=%.1f "
-		    "bytes=%llu", request_id, method, route, status,
-		    seconds * 1e3, (unsigned long long)bytes_out);
+	stats_count(&gw->stats, method, route, d->status);
+	if (strcmp(method, "POST") == 0 || d->status >= 400)
+		log_info("request=%s key=%s method=%s route=%s status=%d "
+		    "ms=%.1f bytes=%llu", d->request_id, key, method, route,
+		    d->status, d->seconds * 1e3,
+		    (unsigned long long)d->bytes_out);
 	else
-		log_debug("request=%s method=%s route=%s status=%d ms=%.1f "
-		    "bytes=%llu", request_id, method, route, status,
-		    seconds * 1e3, (unsigned long long)bytes_out);
+		log_debug("request=%s key=%s method=%s route=%s status=%d "
+		    "ms=%.1f bytes=%llu", d->request_id, key, method, route,
+		    d->status, d->seconds * 1e3,
+		    (unsigned long long)d->bytes_out);
 	trim_stack();
 }

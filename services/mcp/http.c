@@ -185,13 +185,12 @@ on_metrics(struct web_request *rq, void *arg)
 }
 
 static void
-on_done(void *arg, const char *request_id, const char *method,
-    const char *path, int status, double seconds, uint64_t bytes_out)
+on_done(void *arg, const struct web_done *d)
 {
 	(void)arg;
 	log_debug("done id=%s method=%s path=%s status=%d ms=%.1f bytes=%llu",
-	    request_id, method, path, status, seconds * 1e3,
-	    (unsigned long long)bytes_out);
+	    d->request_id, d->method, d->path, d->status, d->seconds * 1e3,
+	    (unsigned long long)d->bytes_out);
 }
 
 static const struct web_route routes[] = {

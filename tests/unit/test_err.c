@@ -72,6 +72,8 @@ static const struct {
 	{ ERR_BUSY, 429, "BUSY", "rate_limit_exceeded", "queue_full" },
 	{ ERR_CONTEXT, 400, "CONTEXT", "invalid_request_error",
 	    "context_length_exceeded" },
+	{ ERR_RATE, 429, "RATE", "rate_limit_exceeded", "rate_limited" },
+	{ ERR_ADMIN, 403, "ADMIN", "permission_error", "admin_key_required" },
 	{ ERR_CRASHED, 500, "CRASHED", "server_error", "worker_crashed" },
 	{ -4000, 500, "SYSTEM", "server_error", "internal" },
 	{ 17, 500, "SYSTEM", "server_error", "internal" },

@@ -24,7 +24,10 @@ get_info(struct web_request *rq, void *arg)
 
 	assert(strcmp(arg, "arg") == 0);
 	web_query_get(rq, "name", name, sizeof(name));
-	web_set_header(rq, "x-1bit-session", name);
+	web_set_header(rq, "x-1bit-session", "an older value");
+	web_set_header(rq, "x-1bit", "another");
+	web_set_header(rq, "X-1bit-Session", name);
+	web_set_who(rq, "ann=");
 	web_set_header(rq, "x-bad", "a\r\nX-Evil: 1");
 	web_reply(rq, 200, "text/plain", "info", 4);
 }
@@ -91,14 +94,13 @@ static const struct web_route routes[] = {
 };
 
 static void
-note_done(void *arg, const char *request_id, const char *method,
-    const char *path, int status, double seconds, uint64_t bytes_out)
+note_done(void *arg, const struct web_done *d)
 {
 	(void)arg;
-	assert(seconds >= 0 && bytes_out > 0);
+	assert(d->seconds >= 0 && d->bytes_out > 0);
 	pthread_mutex_lock(&done_lock);
-	snprintf(done_line, sizeof(done_line), "%s %s %s %d", request_id,
-	    method, path, status);
+	snprintf(done_line, sizeof(done_line), "%s%s %s %s %d", d->who,
+	    d->request_id, d->method, d->path, d->status);
 	pthread_mutex_unlock(&done_lock);
 }
 
@@ -133,6 +135,8 @@ START_TEST(an_answer_has_an_id_and_ours_alone)
 	ck_assert(response_header(&r, "x-1bit-session", value));
 	ck_assert_str_eq(value, "Ann");
 	ck_assert_ptr_null(strstr(r.text, "Evil"));
+	ck_assert_ptr_null(strstr(r.text, "an older value"));
+	ck_assert_ptr_nonnull(strstr(r.text, "\r\nx-1bit: another\r\n"));
 
 	client_asks(port, "GET /info HTTP/1.1\r\n" HOST
 	    "X-Request-Id: my.Id-1\r\n\r\n", &r);
@@ -148,14 +152,21 @@ START_TEST(an_answer_has_an_id_and_ours_alone)
 }
 END_TEST
 
+static const struct { const char *path, *line; } reports[] = {
+	{ "/none", "one GET /none 404" }, { "/info", "ann=one GET /info 200" },
+};
+
 START_TEST(a_finished_request_is_reported)
 {
-	client_asks(port, "GET /none HTTP/1.1\r\n" HOST
-	    "X-Request-Id: one\r\n\r\n", &r);
+	char text[200];
+
+	snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\n" HOST
+	    "X-Request-Id: one\r\n\r\n", reports[_i].path);
+	client_asks(port, text, &r);
 	for (int i = 0; i < CLIENT_PATIENCE_MS && web_active(web) > 0; i++)
 		usleep(1000);
 	pthread_mutex_lock(&done_lock);
-	ck_assert_str_eq(done_line, "one GET /none 404");
+	ck_assert_str_eq(done_line, reports[_i].line);
 	pthread_mutex_unlock(&done_lock);
 }
 END_TEST
@@ -180,13 +191,13 @@ static const struct {
 	    "\"too long\",\"type\":\"invalid_request_error\",\"param\":"
 	    "\"messages\",\"code\":\"context_length_exceeded\","
 	    "\"n_prompt_tokens\":9000,\"n_ctx\":4096}}" },
-	{ "busy", 429, "3", "2500", NULL, "{\"error\":{\"message\":\"caf?\","
+	{ "busy", 429, "3", "2500", "true", "{\"error\":{\"message\":\"caf?\","
 	    "\"type\":\"rate_limit_exceeded\",\"param\":null,"
 	    "\"code\":\"queue_full\"}}" },
-	{ "loading", 503, "1", "1000", NULL, "{\"error\":{\"message\":"
+	{ "loading", 503, "1", "1000", "true", "{\"error\":{\"message\":"
 	    "\"loading\",\"type\":\"unavailable_error\",\"param\":null,"
 	    "\"code\":\"loading_model\"}}" },
-	{ "late", 429, "60", "60000", NULL, NULL },
+	{ "late", 429, "60", "60000", "false", NULL },
 	{ "crashed", 500, NULL, NULL, "false", NULL },
 	{ "silent", 500, NULL, NULL, NULL, NULL },
 };
@@ -372,7 +383,7 @@ main(void)
 	tcase_add_unchecked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, an_answer_has_an_id_and_ours_alone);
-	tcase_add_test(t, a_finished_request_is_reported);
+	tcase_add_loop_test(t, a_finished_request_is_reported, 0, 2);
 	tcase_add_test(t, a_star_matches_one_segment);
 	tcase_add_loop_test(t, an_error_has_four_keys_and_says_when_to_come_back,
 	    0, (int)(sizeof(errors) / sizeof(errors[0])));

@@ -251,6 +251,8 @@ static const struct web_route routes[] = {
 	{ "DELETE", "/m/*", nothing, 0, 0 },
 	{ "GET", "/m/x", nothing, 0, 0 },
 	{ "GET", "/", nothing, 0, 0 },
+	{ "POST", "/m/*/pin", nothing, 0, 0 },
+	{ "POST", "/m/x/pin", nothing, 0, 0 },
 	{ 0 }
 };
 
@@ -273,7 +275,30 @@ static const struct {
 	{ "GET", "/m/x/y", -1, "", "" }, { "GET", "/m/*", 2, "*",
 	    "GET, HEAD, DELETE" },
 	{ "GET", "/", 5, "", "GET, HEAD" }, { "GET", "", -1, "", "" },
+	{ "POST", "/m/y/pin", 6, "y", "POST" },
+	{ "POST", "/m/x/pin", 7, "", "POST" },
+	{ "POST", "/m//pin", -1, "", "" }, { "POST", "/m/y/pin/", -1, "", "" },
+	{ "POST", "/m/y/z/pin", -1, "", "" }, { "POST", "/m/y/pi", -1, "", "" },
+	{ "POST", "/m/pin", -1, "", "GET, HEAD, DELETE" },
 };
+
+START_TEST(a_segment_in_the_middle_is_bounded)
+{
+	char path[WEB_SEGMENT_MAX + 16];
+	struct web_match m;
+
+	memset(path, 'y', sizeof(path));
+	memcpy(path, "/m/", 3);
+	strcpy(path + 3 + WEB_SEGMENT_MAX, "/pin");
+	web_match(routes, "POST", path, &m);
+	ck_assert_ptr_eq(m.route, &routes[6]);
+	ck_assert_uint_eq(strlen(m.tail), WEB_SEGMENT_MAX);
+	strcpy(path + 4 + WEB_SEGMENT_MAX, "/pin");
+	path[3 + WEB_SEGMENT_MAX] = 'y';
+	web_match(routes, "POST", path, &m);
+	ck_assert_ptr_null(m.route);
+}
+END_TEST
 
 START_TEST(a_route_is_matched_exactly)
 {
@@ -297,6 +322,7 @@ main(void)
 	SRunner *r = srunner_create(s);
 	int failed;
 
+	tcase_add_test(t, a_segment_in_the_middle_is_bounded);
 	tcase_add_loop_test(t, framing_is_strict, 0, N(framings));
 	tcase_add_test(t, the_sixty_fourth_header_is_one_too_many);
 	tcase_add_loop_test(t, a_host_is_known_or_refused, 0, N(hosts));

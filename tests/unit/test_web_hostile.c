@@ -39,9 +39,10 @@ post_json(struct web_request *rq, void *arg)
 }
 
 static bool
-authorize(void *arg, const char *bearer)
+authorize(void *arg, struct web_request *rq, const char *bearer)
 {
 	(void)arg;
+	(void)rq;
 	return bearer != NULL && strcmp(bearer, "secret") == 0;
 }
 
