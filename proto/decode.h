@@ -51,6 +51,10 @@
 	M(29, model_info_is, DECODE_MODEL_INFO_IS, "reply")                  \
 	M(30, step, DECODE_STEP, "event: what one step added")               \
 	M(31, status, DECODE_STATUS, "event: heartbeat")                     \
+	M(32, session, DECODE_SESSION, "look at a conversation, or act on it") \
+	M(33, session_is, DECODE_SESSION_IS, "reply: it is so afterwards")   \
+	M(34, sessions, DECODE_SESSIONS, "which conversations are known")    \
+	M(35, sessions_are, DECODE_SESSIONS_ARE, "reply: a part of them")    \
 	M(36, slots, DECODE_SLOTS, "what each slot does")                    \
 	M(37, slots_are, DECODE_SLOTS_ARE, "reply")                          \
 	M(40, render, DECODE_RENDER, "a chat as text; answered by text")
@@ -67,6 +71,9 @@ enum {
 	DECODE_STATUS_MS = 250,		/* between two status events */
 	DECODE_LEASE_MS = 2000,		/* default lease */
 	DECODE_UNACKED_MAX = 256,	/* tokens; then that request pauses */
+	DECODE_SESSION_LEN = 64,	/* of a session's key, at most */
+	DECODE_SESSION_NAME = 128,	/* of what the client calls it */
+	DECODE_SESSIONS_MAX = 256,	/* in one reply; ask again for more */
 };
 
 #define DECODE_ID(F) \
@@ -97,6 +104,25 @@ enum {
 	F(STR, vector, 0, 1 << 20, "\"\"", "bytes",                           \
 	    "of pooling, in the last piece: base64 of little-endian f32")     \
 	F(JSON, stats, 0, 32, "{}", "members", "first and last: counts and times")
+
+/*
+ * A session is a conversation whose KV pages and tokens the worker remembers:
+ * a hint, which saves time and never changes what is asked.  Its key is made by
+ * the gateway (lower-case hex) of the client's key and name, owner stands for
+ * that key ("": nobody), name is what the client called it.  A request of a
+ * session that runs another one waits for it, or is refused with SESSION_BUSY if
+ * session_busy is "fail".
+ */
+#define DECODE_SESSION_OF(F)                                                  \
+	F(STR, session, 0, DECODE_SESSION_LEN, "\"\"", "hex", "key; \"\": none") \
+	F(STR, session_owner, 0, DECODE_SESSION_LEN, "\"\"", "hex",           \
+	    "whose it is")                                                    \
+	F(STR, session_name, 0, DECODE_SESSION_NAME, "\"\"", "bytes",         \
+	    "shown in lists")                                                 \
+	F(INT, session_ttl_ms, 0, 2592000000., "0", "ms",                     \
+	    "after its last turn it is forgotten; 0: as the worker is set")   \
+	F(STR, session_busy, 0, 8, "\"\"", "bytes",                           \
+	    "if it runs another request: \"\" wait, \"fail\" refuse")
 
 /*
  * The prompt is one of: messages [{role, content}] (the model's chat template
@@ -138,13 +164,26 @@ enum {
 	F(INT, client, 0, 9007199254740991., "0", "",                         \
 	    "slots and prompt rows are divided fairly by it; 0: by request")  \
 	F(INT, deadline_ms, 0, 86400000, "0", "ms", "from now; 0: none")      \
-	F(INT, lease_ms, 100, 86400000, "2000", "ms", "without an ack it ends")
+	F(INT, lease_ms, 100, 86400000, "2000", "ms", "without an ack it ends") \
+	DECODE_SESSION_OF(F)
 
 #define DECODE_ACCEPTED(F) DECODE_ID(F) DECODE_BOOT(F)                        \
 	F(INT, n_prompt, 1, DECODE_CTX_MAX, NULL, "tokens", "prompt length")  \
 	F(INT, n_ctx, 1, DECODE_CTX_MAX, NULL, "tokens", "context of a request") \
 	F(INT, max_tokens, 0, DECODE_CTX_MAX, NULL, "tokens", "limit in force") \
-	F(INT, queue, 0, DECODE_REQUESTS_MAX, NULL, "requests", "ahead of it")
+	F(INT, queue, 0, DECODE_REQUESTS_MAX, NULL, "requests", "ahead of it") \
+	F(INT, n_cached, 0, DECODE_CTX_MAX, "0", "tokens",                    \
+	    "of the prompt, in the KV cache now")                             \
+	F(STR, session_state, 0, 16, "\"\"", "bytes", "see below")            \
+	F(JSON, prompt_ids, 0, DECODE_CTX_MAX, "[]", "ids",                   \
+	    "if it is not what the text alone would give: send it in place of " \
+	    "the text when the request goes on in another life")
+
+/*
+ * session_state: "" no session named; new: not known before; warm: its pages are
+ * here; restored: they were read from its snapshot; evicted: they were, and
+ * memory was needed; cold: it is known and nothing of it serves this prompt.
+ */
 
 #define DECODE_CANCEL(F) DECODE_ID(F)
 #define DECODE_CANCELLED(F) DECODE_ID(F)
@@ -236,6 +275,54 @@ enum {
 	F(JSON, waiting, 0, DECODE_REQUESTS_MAX, "{}", "requests", "{id: place}") \
 	F(JSON, prefill, 0, DECODE_REQUESTS_MAX, "{}", "requests", "see above")
 
+/*
+ * op: get; pin (its pages stay until its lease ends), unpin; save (a snapshot),
+ * restore (from it); fork (a copy as session `to`); drop (pages, record and
+ * snapshot).  ttl_ms, if not 0, is its lease from now on: get and pin.  SESSION
+ * if there is none with that key, or it is not owner's ("": anybody's); KV_FULL
+ * if pins would leave no room, with retry_after_ms; EXISTS if `to` is taken;
+ * STORAGE if a snapshot has no room; UNSUPPORTED if snapshots are off.
+ */
+#define DECODE_SESSION(F)                                                     \
+	F(STR, key, 1, DECODE_SESSION_LEN, NULL, "hex", "of the session")     \
+	F(STR, owner, 0, DECODE_SESSION_LEN, "\"\"", "hex", "who asks")       \
+	F(STR, op, 1, 8, "\"get\"", "bytes", "see above")                     \
+	F(INT, ttl_ms, 0, 2592000000., "0", "ms", "new lease; 0: as it was")  \
+	F(STR, to, 0, DECODE_SESSION_LEN, "\"\"", "hex", "fork: its key")     \
+	F(STR, to_name, 0, DECODE_SESSION_NAME, "\"\"", "bytes", "fork: its name")
+
+/*
+ * state: new (no turn has ended), warm (something of it is in memory), saved
+ * (nothing is, but there is a snapshot), evicted or cold (nothing is).
+ */
+#define DECODE_SESSION_IS(F)                                                  \
+	F(STR, key, 1, DECODE_SESSION_LEN, NULL, "hex", "of the session")     \
+	F(STR, owner, 0, DECODE_SESSION_LEN, "\"\"", "hex", "whose it is")    \
+	F(STR, name, 0, DECODE_SESSION_NAME, "\"\"", "bytes", "the client's") \
+	F(STR, state, 1, 16, NULL, "bytes", "see above")                      \
+	F(INT, n_tokens, 0, DECODE_CTX_MAX, "0", "tokens", "of all its turns") \
+	F(INT, n_resident, 0, DECODE_CTX_MAX, "0", "tokens", "in the KV cache") \
+	F(INT, n_bytes, 0, 9007199254740991., "0", "bytes", "of KV, of those") \
+	F(BOOL, pinned, 0, 0, "false", "", "they stay there")                 \
+	F(BOOL, saved, 0, 0, "false", "", "there is a snapshot of the last turn") \
+	F(INT, snapshot_bytes, 0, 9007199254740991., "0", "bytes",            \
+	    "of the snapshot, also of an older one")                          \
+	F(BOOL, busy, 0, 0, "false", "", "a request of it runs or waits")     \
+	F(INT, turns, 0, 9007199254740991., "0", "", "that ended")            \
+	F(INT, idle_ms, 0, 9007199254740991., "0", "ms", "since it was used") \
+	F(INT, lease_ms, 0, 9007199254740991., "0", "ms", "until it is forgotten")
+
+/* Those of owner ("": all), in the order of their keys, after key `after`. */
+#define DECODE_SESSIONS(F)                                                    \
+	F(STR, owner, 0, DECODE_SESSION_LEN, "\"\"", "hex", "whose; \"\": all") \
+	F(STR, after, 0, DECODE_SESSION_LEN, "\"\"", "hex", "key of the last one") \
+	F(INT, limit, 1, DECODE_SESSIONS_MAX, "100", "sessions", "at most")
+#define DECODE_SESSIONS_ARE(F)                                                \
+	F(JSON, sessions, 0, DECODE_SESSIONS_MAX, NULL, "sessions",           \
+	    "each with the members of session_is")                            \
+	F(BOOL, more, 0, 0, "false", "", "there are more after the last one") \
+	F(BOOL, snapshots, 0, 0, "false", "", "they can be saved")
+
 enum decode_type {
 #define M(number, name, LIST, doc) DECODE_TYPE_##name = (number),
 	DECODE_MESSAGES(M)
@@ -260,5 +347,9 @@ FIELD_STRUCT(decode_step, DECODE_STEP);
 FIELD_STRUCT(decode_status, DECODE_STATUS);
 FIELD_STRUCT(decode_slots_are, DECODE_SLOTS_ARE);
 FIELD_STRUCT(decode_render, DECODE_RENDER);
+FIELD_STRUCT(decode_session, DECODE_SESSION);
+FIELD_STRUCT(decode_session_is, DECODE_SESSION_IS);
+FIELD_STRUCT(decode_sessions, DECODE_SESSIONS);
+FIELD_STRUCT(decode_sessions_are, DECODE_SESSIONS_ARE);
 
 #endif
