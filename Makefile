@@ -95,6 +95,8 @@ $B/bin/proto_doc: $B/tools/proto_doc.o
 # Not a part of all: a measurement of the kernels alone, docs/kernels.md.
 $B/tools/bench/%: CPPFLAGS += -Iservices/decode -Itools
 $B/bin/gemv: $(patsubst %,$B/tools/bench/%.o,gemv gemv_peak gemv_formats gemv_dense) $B/libdecode.a
+# The load of tools/bench/gateway.sh.
+$B/bin/streams: $(patsubst %,$B/tools/bench/%.o,streams streams_clients streams_worker)
 
 define link
 @mkdir -p $(@D)
