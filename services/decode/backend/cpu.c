@@ -4,7 +4,8 @@
  * once, in lay_out, which runs twice: first to count, then to hand out addresses;
  * and the KV cache.  That is for the longest contexts of all slots, which few
  * boxes ever hold, so it costs memory as it is used; that there is enough is
- * checked at the start.
+ * checked at the start.  All layers of a page stand together: were it the pages
+ * of a layer, the first token would take 2 MiB of memory in each layer.
  *
  * The cache is f16: half the traffic of f32, and on the demo model the
  * perplexity differs only in the fifth digit; or int8, half of that again.
@@ -149,9 +150,9 @@ set_sizes(struct cpu *c)
 	c->kv_i8 = c->o.kv != NULL && strcmp(c->o.kv, "i8") == 0;
 	c->head_size = cpu_page_bytes(&(struct cpu_cache){ .i8 = c->kv_i8,
 		.head_dim = f->head_dim, .v_stride = c->v_stride });
-	c->page_size = c->head_size * (size_t)f->n_kv_heads;
-	c->layer_size = c->page_size * (size_t)c->o.n_pages;
-	c->kv_bytes = c->layer_size * (size_t)f->n_layers;
+	c->layer_size = c->head_size * (size_t)f->n_kv_heads;
+	c->page_size = c->layer_size * (size_t)f->n_layers;
+	c->kv_bytes = c->page_size * (size_t)c->o.n_pages;
 }
 
 static void

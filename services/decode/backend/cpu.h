@@ -52,8 +52,8 @@ struct cpu {
 	int32_t hidden_stride, q_stride, kv_stride, ffn_stride, v_stride;
 	float *inv_freq;	/* [head_dim / 2] */
 
-	char *kv;		/* [layer, page, KV head, keys and values] */
-	size_t kv_bytes, head_size, page_size, layer_size;	/* bytes */
+	char *kv;		/* [page, layer, KV head, keys and values] */
+	size_t kv_bytes, head_size, layer_size, page_size;	/* bytes */
 	bool kv_i8;
 
 	struct memory kv_memory;
