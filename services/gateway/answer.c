@@ -242,11 +242,15 @@ answer_whole(struct run *run)
 static int
 find_echo(struct run *run, struct err *e)
 {
+	struct upstream *u;
+
 	if (!run->q->echo)
 		return 0;
-	if (run->q->prompt_ids != NULL)
-		return upstream_detokenize(run->gw->upstream,
+	if (run->q->prompt_ids != NULL) {
+		u = fleet_pick(run->gw->fleet, run->q->model, "", e);
+		return u == NULL ? (int)e->code : upstream_detokenize(u,
 		    run->q->prompt_ids, &run->echo, e);
+	}
 	if ((run->echo = strdup(run->q->prompt)) == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for the echo");
 	return 0;
@@ -255,22 +259,18 @@ find_echo(struct run *run, struct err *e)
 static int
 prepare(struct run *run, struct err *e)
 {
+	struct fleet *f = run->gw->fleet;
 	struct upstream_model m;
 	int r;
 
-	if ((r = upstream_model(run->gw->upstream, &m, e)) != 0)
+	if ((r = fleet_model(f, run->q->model, &m, e)) != 0)
 		return r;
-	if (strcmp(run->q->model, m.id) != 0)
-		return err_set_param(e, ERR_MODEL, "model",
-		    "there is no model '%.100s' here: it is '%.100s'",
-		    run->q->model, m.id);
 	openai_answer_init(&run->a, run->q->chat, m.id, m.fingerprint);
 	run->a.logprobs = run->q->logprobs;
 	run->a.include_usage = run->q->include_usage;
 	if ((r = find_echo(run, e)) != 0)
 		return r;
-	return upstream_submit(run->gw->upstream, run->q->generate, &run->up,
-	    e);
+	return fleet_submit(f, run->q->model, "", run->q->generate, &run->up, e);
 }
 
 static void

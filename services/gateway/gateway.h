@@ -5,9 +5,9 @@
 #include <stdbool.h>
 
 #include "auth.h"
+#include "fleet.h"
 #include "options.h"
 #include "stats.h"
-#include "upstream.h"
 #include "web.h"
 
 /* What the handlers share.  Constant after the start, but for the atomics and
@@ -16,7 +16,7 @@ struct gateway {
 	struct gateway_options options;
 	struct auth auth;
 	struct stats stats;
-	struct upstream *upstream;
+	struct fleet *fleet;
 	struct web *web;	/* main's own: web_stop frees it under the others */
 	atomic_bool draining;	/* SIGTERM came */
 	char boot[17];

@@ -116,11 +116,12 @@ ask_model(struct upstream *u, const char *boot)
 		u->model = m;
 		memcpy(u->model_boot, boot, sizeof(u->model_boot));
 		pthread_mutex_unlock(&u->lock);
-		log_info("upstream: model=%s format=%s backend='%s' boot=%s",
-		    m.id, m.format, m.backend, boot);
+		log_info("upstream %s: model=%s format=%s backend='%s' "
+		    "boot=%s", u->config->name, m.id, m.format, m.backend,
+		    boot);
 	} else {
-		log_warn("upstream: which model it is: %s, asking again",
-		    e.text);
+		log_warn("upstream %s: which model it is: %s, asking again",
+		    u->config->name, e.text);
 	}
 	json_decref(reply);
 }
@@ -195,7 +196,8 @@ note_state(struct upstream *u)
 	memcpy(boot, u->boot, sizeof(boot));
 	pthread_mutex_unlock(&u->lock);
 	if (changed)
-		log_info("upstream: worker %s boot=%s", words[state], boot);
+		log_info("upstream %s: worker %s boot=%s", u->config->name,
+		    words[state], boot);
 }
 
 int
@@ -225,8 +227,7 @@ find_worker(struct upstream *u)
 
 	if (discover(u->config->url, dir, sizeof(dir), &e) == 0 &&
 	    upstream_open_sockets(u, dir, &e) == 0) {
-		log_info("upstream: sockets in %s, says %s", dir,
-		    u->config->url);
+		log_info("upstream %s: sockets in %s", u->config->url, dir);
 		return;
 	}
 	pthread_mutex_lock(&u->lock);
@@ -234,7 +235,8 @@ find_worker(struct upstream *u)
 	memcpy(u->why, e.text, sizeof(u->why));
 	pthread_mutex_unlock(&u->lock);
 	if (changed)
-		log_warn("upstream: %s, asking again", e.text);
+		log_warn("upstream %s: %s, asking again", u->config->name,
+		    e.text);
 }
 
 void *

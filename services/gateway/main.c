@@ -64,14 +64,14 @@ configure(int argc, char *argv[], struct gateway *gw)
 }
 
 static void
-start(struct gateway *gw, const struct upstream_config *up)
+start(struct gateway *gw, const struct fleet_config *fleet)
 {
 	static struct web_config config;
 	const struct gateway_options *o = &gw->options;
 	struct err e;
 
-	if (bus_lock(up->dir, "gateway", &e) != 0 ||
-	    upstream_create(&gw->upstream, up, &e) != 0)
+	if (bus_lock(fleet->dir, "gateway", &e) != 0 ||
+	    fleet_create(&gw->fleet, fleet, &e) != 0)
 		fail(&e);
 	config = (struct web_config){
 		.bind = o->bind, .routes = gateway_routes, .arg = gw,
@@ -100,7 +100,7 @@ on_tick(void *arg)
 
 	if (t->watched && bus_server_healthy(t->server))
 		notify_alive();
-	upstream_health(t->gw->upstream, &h);
+	fleet_health(t->gw->fleet, &h);
 	if (h.state != t->state)
 		notify_status(h.state == UPSTREAM_READY ? "ready" : h.reason);
 	t->state = h.state;
@@ -110,7 +110,7 @@ int
 main(int argc, char *argv[])
 {
 	static struct gateway gw;
-	static struct upstream_config up;
+	static struct fleet_config fleet;
 	struct tick tick = { .gw = &gw };
 	struct loop loop = { .tick_ms = 1000, .tick = on_tick, .arg = &tick };
 	struct err e;
@@ -120,9 +120,9 @@ main(int argc, char *argv[])
 	 * what they once had. */
 	mallopt(M_ARENA_MAX, 2);
 	configure(argc, argv, &gw);
-	up = (struct upstream_config){
+	fleet = (struct fleet_config){
 		.dir = conf_runtime_dir(gw.options.runtime_dir),
-		.url = json_string_value(json_array_get(gw.options.upstream, 0)),
+		.upstreams = gw.options.upstream,
 		.request_ms = gw.options.request_timeout_s * 1000,
 		.resume_ms = gw.options.resume_timeout_s * 1000,
 	};
@@ -131,17 +131,17 @@ main(int argc, char *argv[])
 	gw.start_ms = clock_ms();
 	if (loop_init(&loop) != 0)
 		return 1;
-	start(&gw, &up);
-	if (bus_serve(&tick.server, up.dir, "gateway", 2, unit_answer, &gw,
+	start(&gw, &fleet);
+	if (bus_serve(&tick.server, fleet.dir, "gateway", 2, unit_answer, &gw,
 	    &e) != 0)
 		fail(&e);
 	tick.watched = notify_interval_ms() > 0;
 	if (tick.watched && notify_interval_ms() < loop.tick_ms)
 		loop.tick_ms = notify_interval_ms();
 
-	log_info("serving http://%s worker=%s keys=%zu boot=%s",
-	    gw.options.bind, up.url != NULL ? up.url : up.dir, gw.auth.n,
-	    gw.boot);
+	log_info("serving http://%s workers=%d first=%s keys=%zu boot=%s",
+	    gw.options.bind, fleet_size(gw.fleet),
+	    upstream_name(fleet_at(gw.fleet, 0)), gw.auth.n, gw.boot);
 	notify_ready("waiting for the worker");
 	r = loop_run(&loop);
 	notify_stopping();

@@ -7,24 +7,40 @@
 
 FIELD_TABLE(gateway_options, GATEWAY_OPTIONS)
 
+/* It stands in logs and, quoted, in metrics. */
+static bool
+is_name(const char *s)
+{
+	size_t n = s == NULL ? 0 : strlen(s);
+
+	for (size_t i = 0; i < n; i++)
+		if (s[i] <= ' ' || s[i] > '~' || s[i] == '"' || s[i] == '\\')
+			return false;
+	return n > 0 && n <= 100;
+}
+
 int
 gateway_options_check(const struct gateway_options *o, struct err *e)
 {
-	size_t n = json_array_size(o->upstream);
 	struct sockaddr_in at;
-	const char *url;
+	json_t *v;
+	size_t i;
 	int r;
 
 	if (!json_is_array(o->upstream))
 		return err_set(e, ERR_RANGE, "upstream is not a list");
-	if (n > 1)
-		return err_set(e, ERR_RANGE, "upstream is given %zu times: "
-		    "this version serves one worker", n);
-	if (n == 1) {
-		url = json_string_value(json_array_get(o->upstream, 0));
-		if (url == NULL)
-			return err_set(e, ERR_RANGE, "upstream is not a URL");
-		if ((r = discover_address(url, &at, e)) != 0)
+	json_array_foreach(o->upstream, i, v) {
+		const char *name = json_string_value(v);
+
+		if (!is_name(name))
+			return err_set(e, ERR_RANGE, "upstream is not a URL or "
+			    "a path of at most 100 characters");
+		for (size_t k = 0; k < i; k++)
+			if (json_equal(json_array_get(o->upstream, k), v))
+				return err_set(e, ERR_RANGE,
+				    "upstream '%s' is given twice", name);
+		if (fleet_is_directory(name) == NULL &&
+		    (r = discover_address(name, &at, e)) != 0)
 			return r;
 	}
 	if (strcmp(o->log_format, "text") != 0 &&

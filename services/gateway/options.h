@@ -2,15 +2,16 @@
 #define GATEWAY_OPTIONS_H
 
 #include "field.h"
+#include "fleet.h"
 
 #define GATEWAY_OPTIONS(F)                                                    \
 	F(STR, bind, 1, 64, "\"127.0.0.1:8180\"", "host:port",                \
 	    "where HTTP is served; IPv4")                                     \
 	F(STR, runtime_dir, 0, 80, "\"\"", "path",                            \
 	    "where the sockets are; empty: $RUNTIME_DIRECTORY or /run/1bit-halo") \
-	F(JSON, upstream, 0, 8, "[]", "URL",                                  \
-	    "a worker's http:// address, asked once for its sockets; none: "  \
-	    "those in runtime_dir")                                           \
+	F(JSON, upstream, 0, FLEET_MAX, "[]", "URL|DIR",                      \
+	    "a worker's http:// address, asked once for its sockets, or "     \
+	    "their directory; once for each worker; none: runtime_dir")       \
 	F(STR, api_key_file, 0, 4096, "\"\"", "path",                         \
 	    "one key per line, or sha256:<hex of it>; empty: no key is asked for") \
 	F(STR, hosts, 0, 1024, "\"\"", "names",                               \
@@ -30,7 +31,7 @@
 
 FIELD_STRUCT(gateway_options, GATEWAY_OPTIONS);
 
-/* What the table cannot say: one upstream at most, http://, a log format. */
+/* What the table cannot say: what an upstream is called, a log format. */
 int gateway_options_check(const struct gateway_options *o, struct err *e);
 
 /* "host:port": is host in 127.0.0.0/8, or "localhost"? */

@@ -23,7 +23,7 @@ route_health(struct web_request *rq, void *arg)
 	struct gateway *gw = arg;
 	struct upstream_health h;
 
-	upstream_health(gw->upstream, &h);
+	fleet_health(gw->fleet, &h);
 	if (h.state == UPSTREAM_READY) {
 		reply_text(rq, 200, "{\"status\":\"ok\"}");
 		return;
@@ -59,6 +59,31 @@ unit_json(const char *unit, bool ready, const char *reason, int64_t since_ms)
 	    "since_s", (json_int_t)ago_s);
 }
 
+/* Each worker and the gateway. */
+static json_t *
+units_json(struct gateway *gw, bool draining)
+{
+	json_t *units = json_array(), *unit;
+	struct upstream_health h;
+	struct upstream_model m;
+
+	for (int i = 0; i < fleet_size(gw->fleet); i++) {
+		struct upstream *u = fleet_at(gw->fleet, i);
+
+		upstream_health(u, &h);
+		unit = unit_json("decode", h.state == UPSTREAM_READY, h.reason,
+		    h.since_ms);
+		json_object_set_new(unit, "worker",
+		    json_string(upstream_name(u)));
+		json_object_set_new(unit, "model", json_string(
+		    upstream_model(u, &m, NULL) == 0 ? m.id : ""));
+		json_array_append_new(units, unit);
+	}
+	json_array_append_new(units, unit_json("gateway", !draining,
+	    draining ? "draining" : "", gw->start_ms));
+	return units;
+}
+
 void
 route_readyz(struct web_request *rq, void *arg)
 {
@@ -68,7 +93,7 @@ route_readyz(struct web_request *rq, void *arg)
 	char value[16], unit[16] = "";
 	json_t *v;
 
-	upstream_health(gw->upstream, &h);
+	fleet_health(gw->fleet, &h);
 	ready = h.state == UPSTREAM_READY && !draining;
 	if (web_query_get(rq, "unit", unit, sizeof(unit)) &&
 	    strcmp(unit, "decode") != 0 && strcmp(unit, "gateway") != 0) {
@@ -85,10 +110,7 @@ route_readyz(struct web_request *rq, void *arg)
 		json_object_set_new(v, "reason",
 		    json_string(draining ? "draining" : h.reason));
 	if (web_query_get(rq, "verbose", value, sizeof(value)))
-		json_object_set_new(v, "units", json_pack("[o, o]",
-		    unit_json("decode", h.state == UPSTREAM_READY, h.reason,
-		    h.since_ms), unit_json("gateway", !draining,
-		    draining ? "draining" : "", gw->start_ms)));
+		json_object_set_new(v, "units", units_json(gw, draining));
 	if (!ready)
 		web_set_header(rq, "Retry-After", "1");
 	web_reply_json(rq, ready ? 200 : 503, v);

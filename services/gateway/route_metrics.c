@@ -1,36 +1,43 @@
+#include <stdio.h>
+
 #include "gateway.h"
 
+/* With several workers each has its label; a single one needs none. */
 static void
-write_upstream(struct metrics *m, struct upstream *u)
+worker_label(const struct fleet *f, int i, char *label, size_t size)
 {
-	struct upstream_counters *c = upstream_counters(u);
-	struct upstream_health h;
+	snprintf(label, size, fleet_size(f) > 1 ? "worker=\"%s\"" : "%.0s",
+	    upstream_name(fleet_at(f, i)));
+}
 
-	upstream_health(u, &h);
-	metrics_gauge(m, "onebit_gateway_upstream_ready",
-	    "1 if the decode worker takes requests.", "",
-	    h.state == UPSTREAM_READY);
-	metrics_counter(m, "onebit_gateway_gaps_total",
-	    "Times that an event did not follow the one before.", "",
-	    (double)c->gaps);
-	metrics_counter(m, "onebit_gateway_replays_total",
-	    "Times that a worker was asked for pieces again.", "",
-	    (double)c->replays);
-	metrics_counter(m, "onebit_gateway_resumes_total",
-	    "Requests that went on in another life of a worker.", "",
-	    (double)c->resumes);
-	metrics_counter(m, "onebit_gateway_cancelled_total",
-	    "Requests that ended because their client left.", "",
-	    (double)c->cancelled);
-	metrics_counter(m, "onebit_gateway_lost_total",
-	    "Requests given up because their worker did not come back.", "",
-	    (double)c->lost);
-	metrics_counter(m, "onebit_gateway_diverged_total",
-	    "Pieces that came twice and not the same; 0 unless a worker is "
-	    "wrong.", "", (double)c->diverged);
-	metrics_counter(m, "onebit_gateway_bad_events_total",
-	    "Events that were not what was declared, or of a worker that is "
-	    "gone.", "", (double)c->bad_events);
+static void
+write_fleet(struct metrics *m, struct fleet *f)
+{
+	struct upstream_health h;
+	char label[160];
+
+	for (int i = 0; i < fleet_size(f); i++) {
+		upstream_health(fleet_at(f, i), &h);
+		worker_label(f, i, label, sizeof(label));
+		metrics_gauge(m, "onebit_gateway_upstream_ready",
+		    "1 if the decode worker takes requests.", label,
+		    h.state == UPSTREAM_READY);
+	}
+	for (int i = 0; i < fleet_size(f); i++) {
+		upstream_health(fleet_at(f, i), &h);
+		worker_label(f, i, label, sizeof(label));
+		metrics_gauge(m, "onebit_gateway_upstream_load",
+		    "Requests that run or wait at the decode worker.", label,
+		    (double)h.load);
+	}
+#define WRITE(name, doc)                                                      \
+	for (int i = 0; i < fleet_size(f); i++) {                             \
+		worker_label(f, i, label, sizeof(label));                     \
+		metrics_counter(m, "onebit_gateway_" #name "_total", doc,     \
+		    label, (double)upstream_counters(fleet_at(f, i))->name);  \
+	}
+	UPSTREAM_COUNTERS(WRITE)
+#undef WRITE
 }
 
 void
@@ -43,7 +50,7 @@ route_metrics(struct web_request *rq, void *arg)
 	metrics_process(&m, "gateway");
 	metrics_gauge(&m, "onebit_gateway_active_streams",
 	    "Requests being answered.", "", gw->n_answering);
-	write_upstream(&m, gw->upstream);
+	write_fleet(&m, gw->fleet);
 	stats_write(&gw->stats, &m);
 	if (out.failed)
 		web_reply_error(rq, 500, "server_error", "no_memory", NULL,

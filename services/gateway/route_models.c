@@ -18,18 +18,40 @@ model_json(const struct upstream_model *m)
 	    "selfcheck", m->selfcheck);
 }
 
+/* Each model once, however many serve it. */
+static int
+list_models(struct fleet *f, json_t **data, struct err *e)
+{
+	struct upstream_model m, other;
+	int r;
+
+	if ((r = fleet_model(f, NULL, &m, e)) != 0)
+		return r;
+	*data = json_array();
+	for (int i = 0; i < fleet_size(f); i++) {
+		bool known = upstream_model(fleet_at(f, i), &m, NULL) == 0;
+
+		for (int k = 0; known && k < i; k++)
+			known = upstream_model(fleet_at(f, k), &other,
+			    NULL) != 0 || strcmp(other.id, m.id) != 0;
+		if (known)
+			json_array_append_new(*data, model_json(&m));
+	}
+	return 0;
+}
+
 void
 route_models(struct web_request *rq, void *arg)
 {
 	struct gateway *gw = arg;
-	struct upstream_model m;
+	json_t *data;
 	struct err e;
 
-	if (upstream_model(gw->upstream, &m, &e) != 0)
+	if (list_models(gw->fleet, &data, &e) != 0)
 		web_reply_err(rq, &e);
 	else
-		web_reply_json(rq, 200, json_pack("{s:s, s:[o]}", "object",
-		    "list", "data", model_json(&m)));
+		web_reply_json(rq, 200, json_pack("{s:s, s:o}", "object",
+		    "list", "data", data));
 }
 
 void
@@ -39,14 +61,8 @@ route_model(struct web_request *rq, void *arg)
 	struct upstream_model m;
 	struct err e;
 
-	if (upstream_model(gw->upstream, &m, &e) != 0) {
+	if (fleet_model(gw->fleet, web_path_tail(rq), &m, &e) != 0)
 		web_reply_err(rq, &e);
-	} else if (strcmp(web_path_tail(rq), m.id) != 0) {
-		err_set_param(&e, ERR_MODEL, "model",
-		    "there is no model '%.100s' here: it is '%.100s'",
-		    web_path_tail(rq), m.id);
-		web_reply_err(rq, &e);
-	} else {
+	else
 		web_reply_json(rq, 200, model_json(&m));
-	}
 }

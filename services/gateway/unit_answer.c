@@ -15,7 +15,7 @@ health(struct gateway *gw)
 		.uptime_ms = clock_ms() - gw->start_ms,
 	};
 
-	upstream_health(gw->upstream, &h);
+	fleet_health(gw->fleet, &h);
 	if (gw->draining) {
 		is.ready = false;
 		is.reason = "draining";
@@ -29,20 +29,21 @@ health(struct gateway *gw)
 static json_t *
 stats(struct gateway *gw)
 {
-	struct upstream_counters *c = upstream_counters(gw->upstream);
+	struct upstream_counts c;
 	struct unit_stats_are are = { .unit = "gateway" };
 	json_t *obj;
 
+	fleet_counters(gw->fleet, &c);
 	are.values = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
 	    "active_requests", (json_int_t)gw->n_answering,
 	    "requests_total", (json_int_t)stats_requests(&gw->stats),
 	    "prompt_tokens_total", (json_int_t)gw->stats.n_prompt,
 	    "generated_tokens_total", (json_int_t)gw->stats.n_generated,
-	    "gaps_total", (json_int_t)c->gaps,
-	    "replays_total", (json_int_t)c->replays,
-	    "resumes_total", (json_int_t)c->resumes,
-	    "cancelled_total", (json_int_t)c->cancelled,
-	    "lost_total", (json_int_t)c->lost);
+	    "gaps_total", (json_int_t)c.gaps,
+	    "replays_total", (json_int_t)c.replays,
+	    "resumes_total", (json_int_t)c.resumes,
+	    "cancelled_total", (json_int_t)c.cancelled,
+	    "lost_total", (json_int_t)c.lost);
 	obj = field_encode(unit_stats_are_fields(), &are);
 	json_decref(are.values);
 	return obj;

@@ -81,6 +81,7 @@ table_add(struct upstream_request *q)
 	q->order = q->u->n_requests++;
 	q->next = q->u->table[i];
 	q->u->table[i] = q;
+	q->u->n_open++;
 }
 
 static void
@@ -91,6 +92,7 @@ table_remove(struct upstream_request *q)
 	while (*at != q)
 		at = &(*at)->next;
 	*at = q->next;
+	q->u->n_open--;
 }
 
 static void

@@ -26,6 +26,7 @@ struct upstream;
 struct upstream_request;
 
 struct upstream_config {
+	const char *name;	/* as it is called in logs and metrics */
 	const char *dir;	/* of the sockets, if url is NULL */
 	const char *url;	/* or where to ask for it */
 	int64_t request_ms;	/* deadline of a request */
@@ -40,6 +41,8 @@ struct upstream_health {
 	char reason[240];	/* why it is not ready, or "" */
 	char boot[DECODE_BOOT_LEN + 1];
 	int64_t running, queued, n_slots;	/* requests, as last told */
+	int64_t load;		/* of them, running or queued, or more if more
+				 * were sent since */
 };
 
 /* What model_info says; the strings are copies. */
@@ -50,9 +53,29 @@ struct upstream_model {
 	int64_t n_ctx, n_ctx_train, n_vocab, n_params, size_bytes, created;
 };
 
+/* Name and meaning. */
+#define UPSTREAM_COUNTERS(C)                                                  \
+	C(gaps, "Times that an event did not follow the one before.")         \
+	C(replays, "Times that a worker was asked for pieces again.")         \
+	C(resumes, "Requests that went on in another life of a worker.")      \
+	C(cancelled, "Requests that ended because their client left.")        \
+	C(lost, "Requests given up because their worker did not come back.")  \
+	C(diverged, "Pieces that came twice and not the same; 0 unless a "    \
+	    "worker is wrong.")                                               \
+	C(bad_events, "Events that were not what was declared, or of a "      \
+	    "worker that is gone.")
+
 struct upstream_counters {
-	atomic_uint_fast64_t gaps, replays, resumes, cancelled, lost, diverged;
-	atomic_uint_fast64_t bad_events;
+#define MEMBER(name, doc) atomic_uint_fast64_t name;
+	UPSTREAM_COUNTERS(MEMBER)
+#undef MEMBER
+};
+
+/* The same of one moment. */
+struct upstream_counts {
+#define MEMBER(name, doc) uint64_t name;
+	UPSTREAM_COUNTERS(MEMBER)
+#undef MEMBER
 };
 
 /* c and its strings must outlive *u, which lives until the process ends. */
@@ -73,6 +96,7 @@ int upstream_detokenize(struct upstream *u, json_t *ids, char **text,
     struct err *e);
 
 struct upstream_counters *upstream_counters(struct upstream *u);
+const char *upstream_name(const struct upstream *u);
 
 /*
  * Start a request.  generate: an object of decode_generate's members, without

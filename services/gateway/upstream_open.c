@@ -69,7 +69,10 @@ upstream_health(struct upstream *u, struct upstream_health *h)
 	memcpy(h->boot, u->boot, sizeof(h->boot));
 	h->running = u->running;
 	h->queued = u->queued;
-	h->n_slots = u->n_slots;
+	h->n_slots = u->n_slots > 0 ? u->n_slots : 1;
+	h->load = u->running + u->queued;
+	if (h->load < (int64_t)u->n_open)
+		h->load = (int64_t)u->n_open;
 	if (u->client == NULL && u->why[0] != '\0')
 		memcpy(h->reason, u->why, sizeof(h->reason));
 	else if (h->state == UPSTREAM_DOWN)
@@ -117,4 +120,10 @@ struct upstream_counters *
 upstream_counters(struct upstream *u)
 {
 	return &u->counters;
+}
+
+const char *
+upstream_name(const struct upstream *u)
+{
+	return u->config->name;
 }

@@ -44,6 +44,7 @@ struct upstream {
 	struct upstream_request *table[UPSTREAM_BUCKETS];
 	json_t *farewell;		/* {id: next seq}: closed, to be acked */
 	uint64_t n_requests;		/* started so far */
+	uint64_t n_open;		/* in table */
 	struct upstream_counters counters;	/* atomic */
 };
 

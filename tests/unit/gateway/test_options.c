@@ -14,8 +14,10 @@
 #define N_ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
 static const struct { const char *options, *sentence; } refused[] = {
-	{ "{\"upstream\":[\"http://127.0.0.1:1\",\"http://127.0.0.1:2\"]}",
-	  "upstream is given 2 times: this version serves one worker" },
+	{ "{\"upstream\":[\"/run/a\",\"http://127.0.0.1:2\",\"/run/a\"]}",
+	  "upstream '/run/a' is given twice" },
+	{ "{\"upstream\":[\"/run/\\\"a\"]}",
+	  "upstream is not a URL or a path of at most 100 characters" },
 	{ "{\"upstream\":[\"https://127.0.0.1:1\"]}",
 	  "upstream 'https://127.0.0.1:1' is not http://ADDRESS:PORT" },
 	{ "{\"upstream\":[\"http://\"]}",
@@ -32,7 +34,8 @@ static const struct { const char *options, *sentence; } refused[] = {
 	{ "{\"upstream\":[\"http://example.com\"]}",
 	  "upstream 'http://example.com' is not on this machine (127.0.0.1 or "
 	  "localhost), but its sockets are" },
-	{ "{\"upstream\":[1]}", "upstream is not a URL" },
+	{ "{\"upstream\":[1]}", "upstream is not a URL or a path of at most 100 "
+	  "characters" },
 	{ "{\"log_format\":\"yaml\"}",
 	  "log_format 'yaml' is neither text nor json" },
 	{ "{\"max_streams\":0}", NULL },
@@ -65,7 +68,7 @@ START_TEST(refuses_with_a_sentence)
 }
 END_TEST
 
-START_TEST(the_defaults_and_one_upstream_are_fine)
+START_TEST(the_defaults_and_upstreams_are_fine)
 {
 	struct gateway_options o;
 	struct err e;
@@ -74,6 +77,8 @@ START_TEST(the_defaults_and_one_upstream_are_fine)
 	ck_assert_int_eq(o.max_streams, 128);
 	ck_assert_int_eq(check("{\"upstream\":[\"http://127.0.0.1:8080\"],"
 	    "\"log_format\":\"json\"}", &o, &e), 0);
+	ck_assert_int_eq(check("{\"upstream\":[\"http://127.0.0.1:8080\","
+	    "\"/run/a\",\"./b\",\"unix:c\"]}", &o, &e), 0);
 }
 END_TEST
 
@@ -140,7 +145,7 @@ main(void)
 	int failed;
 
 	tcase_add_loop_test(t, refuses_with_a_sentence, 0, N_ROWS(refused));
-	tcase_add_test(t, the_defaults_and_one_upstream_are_fine);
+	tcase_add_test(t, the_defaults_and_upstreams_are_fine);
 	tcase_add_test(t, loopback_is_told_from_the_rest);
 	tcase_add_test(t, an_address_may_lack_its_port);
 	tcase_add_loop_test(t, only_the_workers_answer_names_a_directory, 0,
