@@ -193,16 +193,34 @@ write_chat(struct template_sink *s, const struct message *messages, size_t n,
 }
 
 int
+template_script(const struct template *tp, const struct tokenizer *t,
+    const struct message *messages, size_t n, bool add_generation_prompt,
+    struct script *out, struct err *e)
+{
+	struct template_sink s = { .tp = tp, .t = t, .script = out, .e = e };
+	int rc = write_chat(&s, messages, n, add_generation_prompt);
+
+	out->chat = true;
+	if (rc == 0 && out->failed)
+		rc = err_set(e, ERR_NO_MEMORY, "memory is short");
+	return rc;
+}
+
+int
 template_encode(const struct template *tp, const struct tokenizer *t,
     const struct message *messages, size_t n, bool add_generation_prompt,
     struct ids *out, struct err *e)
 {
-	struct template_sink s = { .tp = tp, .t = t, .ids = out, .e = e };
+	struct script s = { 0 };
 	size_t n_before = out->n;
-	int rc = write_chat(&s, messages, n, add_generation_prompt);
+	int rc = template_script(tp, t, messages, n, add_generation_prompt, &s,
+	    e);
 
+	if (rc == 0)
+		rc = script_encode(&s, t, out, e);
 	if (rc != 0)
 		out->n = n_before;
+	script_free(&s);
 	return rc;
 }
 

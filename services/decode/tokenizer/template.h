@@ -1,6 +1,7 @@
 #ifndef DECODE_TEMPLATE_H
 #define DECODE_TEMPLATE_H
 
+#include "tokenizer/script.h"
 #include "tokenizer/tokenizer.h"
 
 /*
@@ -66,6 +67,12 @@ int template_check(const struct template *tp, const struct tokenizer *t,
 int template_encode(const struct template *tp, const struct tokenizer *t,
     const struct message *messages, size_t n, bool add_generation_prompt,
     struct ids *out, struct err *e);
+
+/* The same before it is encoded.  The messages must outlive out's marks; out is
+ * to be freed also after a failure. */
+int template_script(const struct template *tp, const struct tokenizer *t,
+    const struct message *messages, size_t n, bool add_generation_prompt,
+    struct script *out, struct err *e);
 
 /* The same as text, as Hugging Face renders it. */
 int template_render(const struct template *tp, const struct message *messages,

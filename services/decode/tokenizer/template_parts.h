@@ -5,14 +5,14 @@
 
 /* What template.c and template_write.c share and nobody else sees. */
 
-/* Where pieces go: to ids or to text. */
+/* Where pieces go: to a script or to text. */
 struct template_sink {
 	const struct template *tp;
 	const struct tokenizer *t;	/* NULL for text */
-	struct ids *ids;
+	struct script *script;
 	struct buf *text;
 	bool started;		/* what comes now is not the first of the text */
-	struct buf pending;	/* text that is not encoded yet; to be freed */
+	struct buf pending;	/* text whose end has not come; to be freed */
 	int rc;			/* the first failure; then nothing is done */
 	struct err *e;
 };

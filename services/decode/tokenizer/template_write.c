@@ -26,27 +26,55 @@ put(struct template_sink *s, const char *text)
 	buf_adds(&s->pending, text);
 }
 
-static void
-put_trimmed(struct template_sink *s, const char *text)
+/* The part of text that Jinja's trim leaves; *n: its length. */
+static const char *
+trimmed(const char *text, size_t *n)
 {
-	size_t n = strlen(text), start = n, end = 0;
+	size_t len = strlen(text), start = len, end = 0;
 
-	for (size_t i = 0; i < n;) {
+	for (size_t i = 0; i < len;) {
 		int32_t cp;
-		size_t len = chars_next(text + i, n - i, &cp);
+		size_t k = chars_next(text + i, len - i, &cp);
 
 		if (!is_space(cp)) {
-			if (start == n)
+			if (start == len)
 				start = i;
-			end = i + len;
+			end = i + k;
 		}
-		i += len;
+		i += k;
 	}
-	if (end > start)
-		buf_add(&s->pending, text + start, end - start);
+	*n = end > start ? end - start : 0;
+	return text + start;
 }
 
-/* Encode what is pending: text of this program and of users. */
+/* text [n bytes], which is what m says, or what trim leaves of it. */
+static void
+put_said(struct template_sink *s, const struct message *m, const char *text,
+    size_t n)
+{
+	if (s->script != NULL && strcmp(m->role, "assistant") == 0)
+		script_mark(s->script, &(struct script_mark){
+		    .at = s->script->text.len + s->pending.len, .len = n,
+		    .raw = m->content, .n_raw = strlen(m->content) });
+	buf_add(&s->pending, text, n);
+}
+
+static void
+put_trimmed(struct template_sink *s, const struct message *m)
+{
+	size_t n;
+	const char *text = trimmed(m->content, &n);
+
+	put_said(s, m, text, n);
+}
+
+static void
+put_content(struct template_sink *s, const struct message *m)
+{
+	put_said(s, m, m->content, strlen(m->content));
+}
+
+/* The end of a stretch of text, of this program and of users. */
 void
 template_flush(struct template_sink *s)
 {
@@ -54,9 +82,8 @@ template_flush(struct template_sink *s)
 
 	if (s->rc == 0 && p->failed)
 		s->rc = err_set(s->e, ERR_NO_MEMORY, "memory is short");
-	if (s->rc == 0 && p->len > 0 && s->t != NULL)
-		s->rc = (s->started ? tokenizer_encode_more : tokenizer_encode)(
-		    s->t, p->data, p->len, false, s->ids, s->e);
+	if (s->rc == 0 && s->script != NULL)
+		script_text(s->script, p->data, p->len, !s->started);
 	else if (s->rc == 0 && p->len > 0)
 		buf_add(s->text, p->data, p->len);
 	s->started = s->started || p->len > 0;
@@ -80,8 +107,8 @@ put_special(struct template_sink *s, const char *name)
 		s->rc = err_set(s->e, ERR_UNSUPPORTED, "the template '%s' "
 		    "needs the token '%s', which the model does not have",
 		    s->tp->name, name);
-	else if (ids_add(s->ids, id) != 0)
-		s->rc = err_set(s->e, ERR_NO_MEMORY, "memory is short");
+	else
+		script_token(s->script, id);
 	s->started = true;
 }
 
@@ -129,7 +156,7 @@ write_bitnet(struct template_sink *s, const struct template_chat *c)
 	for (size_t i = 0; i < c->n; i++) {
 		put(s, capitalized(c->messages[i].role));
 		put(s, ": ");
-		put_trimmed(s, c->messages[i].content);
+		put_trimmed(s, &c->messages[i]);
 		put_special(s, "<|eot_id|>");
 	}
 	if (c->generation)
@@ -149,7 +176,7 @@ write_llama3(struct template_sink *s, const struct template_chat *c)
 		put(s, "\n\n");
 		if (i == c->n)
 			break;
-		put_trimmed(s, c->messages[i].content);
+		put_trimmed(s, &c->messages[i]);
 		put_special(s, "<|eot_id|>");
 	}
 }
@@ -187,7 +214,7 @@ write_chatml(struct template_sink *s, const struct template_chat *c)
 	put_default_system(s, c);
 	for (size_t i = 0; i < c->n; i++) {
 		open_turn(s, c->messages[i].role);
-		put(s, c->messages[i].content);
+		put_content(s, &c->messages[i]);
 		close_turn(s);
 	}
 	if (c->generation)
@@ -218,8 +245,10 @@ last_of(const char *text, const char *word)
  * from turns before the last question, and put in their form behind it.
  */
 static void
-put_qwen3_answer(struct template_sink *s, const char *content, bool past, bool last)
+put_qwen3_answer(struct template_sink *s, const struct message *m, bool past,
+    bool last)
 {
+	const char *content = m->content;
 	const char *first = strstr(content, "</think>"), *answer = content;
 	const char *thought = content;
 	size_t n_thought = 0;
@@ -241,7 +270,10 @@ put_qwen3_answer(struct template_sink *s, const char *content, bool past, bool l
 			n_thought--;
 	}
 	if (past || (!last && n_thought == 0)) {
-		put(s, answer);
+		if (answer == content)
+			put_content(s, m);
+		else
+			put(s, answer);
 		return;
 	}
 	put_mark(s, "<think>");
@@ -280,10 +312,10 @@ write_qwen3(struct template_sink *s, const struct template_chat *c)
 
 		open_turn(s, m->role);
 		if (strcmp(m->role, "assistant") == 0)
-			put_qwen3_answer(s, m->content, i <= query,
+			put_qwen3_answer(s, m, i <= query,
 			    i == c->n - 1);
 		else
-			put(s, m->content);
+			put_content(s, m);
 		close_turn(s);
 	}
 	if (!c->generation)
@@ -313,7 +345,7 @@ write_falcon3(struct template_sink *s, const struct template_chat *c)
 		bool answer = strcmp(c->messages[i].role, "assistant") == 0;
 
 		put_role(s, c->messages[i].role);
-		put(s, c->messages[i].content);
+		put_content(s, &c->messages[i]);
 		if (answer)
 			put_eos(s, "<|endoftext|>", "<|end_of_text|>");
 		if (!answer || i < c->n - 1)
@@ -330,7 +362,7 @@ write_zephyr(struct template_sink *s, const struct template_chat *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		put_role(s, c->messages[i].role);
-		put(s, c->messages[i].content);
+		put_content(s, &c->messages[i]);
 		put_eos(s, "</s>", "<|endoftext|>");
 		put(s, "\n");
 	}
@@ -346,7 +378,7 @@ write_plain(struct template_sink *s, const struct template_chat *c)
 	for (size_t i = 0; i < c->n; i++) {
 		put(s, capitalized(c->messages[i].role));
 		put(s, ": ");
-		put_trimmed(s, c->messages[i].content);
+		put_trimmed(s, &c->messages[i]);
 		put(s, "\n");
 	}
 	if (c->generation)
