@@ -135,24 +135,18 @@ bus_check_pub(const char *path, int timeout_ms, void (*nudge)(void *arg),
 	return well;
 }
 
-static bool
-knock(const char *path, int own, int other, int timeout_ms)
+bool
+bus_check_req(const char *path, int timeout_ms)
 {
-	int fd = enter(path, own, other, false, timeout_ms);
+	int fd = enter(path, SP_REQ, SP_REP, false, timeout_ms);
 
 	if (fd != -1)
 		close(fd);
 	return fd != -1;
 }
 
-bool
-bus_check_req(const char *path, int timeout_ms)
+int
+bus_enter_sub(const char *path, int timeout_ms)
 {
-	return knock(path, SP_REQ, SP_REP, timeout_ms);
-}
-
-bool
-bus_check_sub(const char *path, int timeout_ms)
-{
-	return knock(path, SP_SUB, SP_PUB, timeout_ms);
+	return enter(path, SP_SUB, SP_PUB, false, timeout_ms);
 }

@@ -1,5 +1,5 @@
 /*
- * The dialing ends, REQ and SUB.  A call has a context and an aio of its own,
+ * The dialing end of requests, REQ.  A call has a context and an aio of its own,
  * so calls do not wait for each other, and what is given up is given up by
  * closing the context.
  */
@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <nng/nng.h>
-#include <nng/protocol/pubsub0/sub.h>
 #include <nng/protocol/reqrep0/req.h>
 
 #include "bus_nng.h"
@@ -17,19 +16,11 @@
 
 enum {
 	SEND_TIMEOUT_MS = 1000,		/* to find somebody who listens */
-	SUB_RECVBUF = 1024,		/* messages */
 };
 
 struct bus_client {
 	struct bus_dialer to;
 	struct bus_client *next;	/* in the list of all */
-};
-
-struct bus_subscriber {
-	struct bus_dialer to;
-	int idle_ms;
-	bus_event_fn *fn;
-	void *arg;
 };
 
 /* All of them, for life: what is never closed shall be no leak. */
@@ -168,82 +159,4 @@ bus_call(struct bus_client *c, const struct frame *request,
 	nng_ctx_close(ctx);
 	nng_aio_free(aio);
 	return r;
-}
-
-/* Deliver m.  A ping is the publisher talking to itself, and no event. */
-static bool
-deliver(struct bus_subscriber *s, nng_msg *m)
-{
-	struct frame f = { 0 };
-	bool is_event;
-
-	if (frame_parse(nng_msg_body(m), nng_msg_len(m), &f, NULL) != 0)
-		return false;	/* as good as lost: the reader sees the gap */
-	if ((is_event = f.type != FRAME_PING))
-		s->fn(s->arg, &f);
-	frame_free(&f);
-	return is_event;
-}
-
-static void *
-subscribe(void *arg)
-{
-	struct bus_subscriber *s = arg;
-	int64_t heard = clock_ms(), left;
-	nng_aio *aio;
-	nng_msg *m;
-	int r;
-
-	while (nng_aio_alloc(&aio, NULL, NULL) != 0)
-		usleep(100000);
-	for (;;) {
-		left = heard + s->idle_ms - clock_ms();
-		nng_aio_set_timeout(aio, s->idle_ms <= 0 ?
-		    NNG_DURATION_INFINITE : left > 0 ? (nng_duration)left : 1);
-		nng_recv_aio(s->to.socket, aio);
-		nng_aio_wait(aio);
-		if ((r = nng_aio_result(aio)) == 0) {
-			m = nng_aio_get_msg(aio);
-			if (deliver(s, m))
-				heard = clock_ms();
-			nng_msg_free(m);
-		} else if (r != NNG_ETIMEDOUT) {
-			usleep(10000);	/* memory is short: do not spin */
-		}
-		if (s->idle_ms > 0 && clock_ms() >= heard + s->idle_ms) {
-			s->fn(s->arg, NULL);
-			heard = clock_ms();
-		}
-	}
-	return NULL;
-}
-
-int
-bus_subscribe(struct bus_subscriber **out, const char *dir, const char *name,
-    int idle_ms, bus_event_fn *fn, void *arg, struct err *e)
-{
-	char path[BUS_PATH_MAX + 1];
-	struct bus_subscriber *s;
-	int r;
-
-	if ((r = bus_path(path, dir, name, "sock", e)) != 0)
-		return r;
-	if ((s = calloc(1, sizeof(*s))) == NULL)
-		return err_set(e, ERR_NO_MEMORY, "no memory for a socket");
-	*s = (struct bus_subscriber){ .to.check = bus_check_sub,
-	    .idle_ms = idle_ms, .fn = fn, .arg = arg };
-	memcpy(s->to.path, path, sizeof(path));
-	if ((r = nng_sub0_open(&s->to.socket)) != 0) {
-		free(s);
-		return err_set(e, bus_code(r), "%s: %s", path, nng_strerror(r));
-	}
-	if ((r = nng_socket_set(s->to.socket, NNG_OPT_SUB_SUBSCRIBE, "", 0)) != 0 ||
-	    (r = nng_socket_set_int(s->to.socket, NNG_OPT_RECVBUF,
-	    SUB_RECVBUF)) != 0)
-		return err_set(e, bus_code(r), "%s: %s", path, nng_strerror(r));
-	if ((r = bus_dial(&s->to, e)) != 0 ||
-	    (r = bus_thread(subscribe, s, e)) != 0)
-		return r;
-	*out = s;
-	return 0;
 }

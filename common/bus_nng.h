@@ -91,8 +91,11 @@ struct bus_dialer {
  */
 int bus_dial(struct bus_dialer *d, struct err *e);
 
-/* Does somebody at path shake hands with a REQ, with a SUB? */
+/* Does somebody at path shake hands with a REQ? */
 bool bus_check_req(const char *path, int timeout_ms);
-bool bus_check_sub(const char *path, int timeout_ms);
+
+/* A plain socket, connected to the publisher at path and past the handshake; or -1.
+ * What it then gets are messages: a byte 1, their length as 8 bytes, the frame. */
+int bus_enter_sub(const char *path, int timeout_ms);
 
 #endif
