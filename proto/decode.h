@@ -57,6 +57,8 @@
 	M(35, sessions_are, DECODE_SESSIONS_ARE, "reply: a part of them")    \
 	M(36, slots, DECODE_SLOTS, "what each slot does")                    \
 	M(37, slots_are, DECODE_SLOTS_ARE, "reply")                          \
+	M(38, last_step, DECODE_LAST_STEP, "who was at work when it died")   \
+	M(39, last_step_is, DECODE_LAST_STEP_IS, "reply: of the life before this") \
 	M(40, render, DECODE_RENDER, "a chat as text; answered by text")
 
 enum {
@@ -130,7 +132,7 @@ enum {
  * prompt_ids (used as they are).  Exactly one is not empty.
  */
 #define DECODE_GENERATE(F) DECODE_ID(F)                                       \
-	F(INT, attempt, 0, 64, "0", "", "of the same request, by the gateway") \
+	F(INT, attempt, 0, 1 << 20, "0", "", "of the same request, by the gateway") \
 	F(JSON, messages, 0, 4096, "[]", "messages", "a chat")                \
 	F(STR, prompt, 0, DECODE_PROMPT_MAX, "\"\"", "bytes", "plain text")   \
 	F(JSON, prompt_ids, 0, DECODE_CTX_MAX, "[]", "ids", "tokens")         \
@@ -165,6 +167,8 @@ enum {
 	    "slots and prompt rows are divided fairly by it; 0: by request")  \
 	F(INT, deadline_ms, 0, 86400000, "0", "ms", "from now; 0: none")      \
 	F(INT, lease_ms, 100, 86400000, "2000", "ms", "without an ack it ends") \
+	F(INT, solo_seq, -1, DECODE_CTX_MAX, "-1", "",                        \
+	    "nobody else is in its steps until this token is made")           \
 	DECODE_SESSION_OF(F)
 
 #define DECODE_ACCEPTED(F) DECODE_ID(F) DECODE_BOOT(F)                        \
@@ -323,6 +327,21 @@ enum {
 	F(BOOL, more, 0, 0, "false", "", "there are more after the last one") \
 	F(BOOL, snapshots, 0, 0, "false", "", "they can be saved")
 
+/*
+ * Which requests were in the step in which the life before this one ended, and
+ * how far: seq of the token that was to be made, or of the last one guessed.
+ * fault: the signal by which it ended; 0 if nobody could see one, as with
+ * SIGKILL.  clean: it came to its own end.  boot is "" if nothing is known.
+ */
+#define DECODE_LAST_STEP(F)
+#define DECODE_LAST_STEP_IS(F)                                                \
+	F(STR, boot, 0, DECODE_BOOT_LEN, NULL, "bytes", "of that life")       \
+	F(BOOL, clean, 0, 0, "false", "", "it was stopped")                   \
+	F(INT, fault, 0, 128, "0", "", "see above")                           \
+	F(INT, step, 0, 9007199254740991., "0", "", "since its boot")         \
+	F(STR, phase, 0, 16, "\"\"", "bytes", "prefill: of a prompt; or decode") \
+	F(JSON, requests, 0, DECODE_REQUESTS_MAX, "{}", "requests", "{id: seq}")
+
 enum decode_type {
 #define M(number, name, LIST, doc) DECODE_TYPE_##name = (number),
 	DECODE_MESSAGES(M)
@@ -351,5 +370,6 @@ FIELD_STRUCT(decode_session, DECODE_SESSION);
 FIELD_STRUCT(decode_session_is, DECODE_SESSION_IS);
 FIELD_STRUCT(decode_sessions, DECODE_SESSIONS);
 FIELD_STRUCT(decode_sessions_are, DECODE_SESSIONS_ARE);
+FIELD_STRUCT(decode_last_step_is, DECODE_LAST_STEP_IS);
 
 #endif
