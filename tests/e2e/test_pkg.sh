@@ -39,7 +39,8 @@ expect 2 "'make' is no command" make
 expect 2 "'--wrong' is no option" info --wrong "$demo"
 expect 2 "'--force' takes no value" convert a b --force=1
 expect 2 "'--head' needs a value" convert a b --head
-expect 2 "--head is 'q4', not i8, bf16, f16, f32 or keep" convert a b --head q4
+expect 2 "--head is 'q5', not i8, q6, q4, bf16, f16, f32 or keep" convert a b --head q5
+expect 2 "--embed is 'q4', not i8, bf16, f16, f32 or keep" convert a b --embed q4
 expect 2 "1 file name is missing" convert a
 expect 2 "is one argument too many" verify a b
 expect 2 "No such file" convert "$scratch/none" "$scratch/x.h1b"
@@ -70,6 +71,14 @@ expect 2 "exists already" convert "$demo" "$scratch/bf16.h1b"
 expect 0 "" convert "$demo" "$scratch/bf16.h1b" --head f32 --force
 expect 0 '"head": "f32"' info --json "$scratch/bf16.h1b"
 expect 0 "probe passed" verify "$scratch/bf16.h1b"
+# A packed head stands beside the embedding, and stays as it is from then on.
+expect 0 "" convert "$demo" "$scratch/q6.h1b" --head q6 --name n --source s
+expect 0 "probe passed" verify "$scratch/q6.h1b"
+expect 0 "embedding i8, head q6" info "$scratch/q6.h1b"
+expect 0 "" convert "$scratch/q6.h1b" "$scratch/q6-again.h1b" --name n --source s
+cmp "$scratch/q6.h1b" "$scratch/q6-again.h1b" || bad=$((bad + 1))
+expect 0 "" convert "$scratch/q6.h1b" "$scratch/q4.h1b" --head q4 --embed f16
+expect 0 "embedding f16, head q4" info "$scratch/q4.h1b"
 expect 0 "" convert "$demo" "$scratch/same.h1b" --no-probe --name n --source s
 expect 0 "" convert "$scratch/same.h1b" "$scratch/twice.h1b" --no-probe --name n --source s
 cmp "$scratch/same.h1b" "$scratch/twice.h1b" || bad=$((bad + 1))

@@ -3,37 +3,45 @@
 #include <unistd.h>
 
 #include "model/import.h"
+#include "model/packed.h"
 #include "pkg.h"
 #include "progress.h"
 #include "selfcheck.h"
 
 struct job {
 	const char *in, *out;
-	const char *head;
+	const char *head, *embed;
 	const char *name, *origin;
 	bool force, no_probe;
 };
 
-int
-pkg_head(const char *head, enum dense_type *type, int32_t *group, struct err *e)
+static int
+choose(const char *option, const char *word, bool packed, enum dense_type *type,
+    int32_t *group, struct err *e)
 {
 	static const enum dense_type types[] = { DENSE_I8, DENSE_BF16, DENSE_F16,
-	    DENSE_F32 };
-	enum dense_type want = head == NULL ? DENSE_I8 : 0;
+	    DENSE_F32, DENSE_Q6, DENSE_Q4 };
+	enum dense_type want = word == NULL ? DENSE_I8 : 0;
 
-	if (head != NULL && strcmp(head, "keep") == 0)
+	if (word == NULL ? packed_bits(*type) > 0 : strcmp(word, "keep") == 0)
 		return 0;
-	for (size_t i = 0; head != NULL && i < 4; i++)
-		if (strcmp(head, h1b_type_name(types[i])) == 0)
+	for (size_t i = 0; word != NULL && i < (packed ? 6 : 4); i++)
+		if (strcmp(word, h1b_type_name(types[i])) == 0)
 			want = types[i];
 	if (want == 0)
-		return err_set(e, ERR_RANGE, "--head is '%.30s', not i8, bf16, "
-		    "f16, f32 or keep", head);
-	if (want == DENSE_I8 && *type == DENSE_I8)
+		return err_set(e, ERR_RANGE, "%s is '%.30s', not i8, %sbf16, "
+		    "f16, f32 or keep", option, word, packed ? "q6, q4, " : "");
+	if (want == *type && (want == DENSE_I8 || packed_bits(want) > 0))
 		return 0;
 	*type = want;
 	*group = 0;
 	return 0;
+}
+
+int
+pkg_head(const char *head, enum dense_type *type, int32_t *group, struct err *e)
+{
+	return choose("--head", head, true, type, group, e);
 }
 
 /* Everything is written; this takes some seconds of its own. */
@@ -52,14 +60,35 @@ make_probe(void *arg, const struct model *m, struct buf *out, struct err *e)
 	return rc;
 }
 
+/*
+ * A packed head stands beside an embedding, which is int8 if nothing else was
+ * asked for: its rows are looked up as they are without one.
+ */
+static int
+choose_types(const struct job *j, struct h1b_source *s, struct err *e)
+{
+	enum dense_type head = s->head_type;
+	int rc = pkg_head(j->head, &head, &s->head_group, e);
+	bool packed = packed_bits(head) > 0;
+	const char *embed = j->embed != NULL ? j->embed :
+	    !packed || (j->head != NULL && strcmp(j->head, "keep") == 0) ?
+	    j->head : NULL;
+
+	if (rc != 0 || (rc = choose("--embed", embed, false, &s->embed_type,
+	    &s->embed_group, e)) != 0)
+		return rc;
+	s->head_of_embed = s->config.tied && packed;
+	s->config.tied = s->config.tied && !packed;
+	s->head_type = s->config.tied ? 0 : head;
+	return 0;
+}
+
 static int
 write_out(const struct job *j, struct h1b_source *s, struct err *e)
 {
 	int rc;
 
-	if ((rc = pkg_head(j->head, &s->embed_type, &s->embed_group, e)) != 0 ||
-	    (!s->config.tied && (rc = pkg_head(j->head, &s->head_type,
-	    &s->head_group, e)) != 0))
+	if ((rc = choose_types(j, s, e)) != 0)
 		return rc;
 	s->name = j->name != NULL ? j->name : s->name;
 	s->origin = j->origin != NULL ? j->origin : s->origin;
@@ -94,7 +123,8 @@ pkg_convert(int argc, char *argv[])
 	struct job j = { 0 };
 	struct err e;
 	const struct pkg_option options[] = {
-		{ "--head", &j.head, NULL }, { "--name", &j.name, NULL },
+		{ "--head", &j.head, NULL }, { "--embed", &j.embed, NULL },
+		{ "--name", &j.name, NULL },
 		{ "--source", &j.origin, NULL }, { "--force", NULL, &j.force },
 		{ "--no-probe", NULL, &j.no_probe },
 		{ 0 },
@@ -106,7 +136,8 @@ pkg_convert(int argc, char *argv[])
 	j.out = files[1];
 	/* A wrong word is said before anything long begins. */
 	if (pkg_head(j.head, &(enum dense_type){ DENSE_BF16 }, &(int32_t){ 0 },
-	    &e) != 0)
+	    &e) != 0 || choose("--embed", j.embed, false, &(enum dense_type){
+	    DENSE_BF16 }, &(int32_t){ 0 }, &e) != 0)
 		return pkg_fail(&e);
 	return convert(&j, &e) != 0 ? pkg_fail(&e) : PKG_OK;
 }

@@ -12,8 +12,9 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{ "convert", pkg_convert,
-	    "convert DIR-or-FILE OUT.h1b [--head i8|bf16|f16|f32|keep] [--name TEXT]\n"
-	    "        [--source TEXT] [--no-probe] [--force]",
+	    "convert DIR-or-FILE OUT.h1b [--head i8|q6|q4|bf16|f16|f32|keep]\n"
+	    "        [--embed i8|bf16|f16|f32|keep] [--name TEXT] [--source TEXT]\n"
+	    "        [--no-probe] [--force]",
 	    "Make a .h1b from a Hugging Face checkpoint (a directory with config.json,\n"
 	    "tokenizer.json, tokenizer_config.json and model.safetensors, or several\n"
 	    "with their index; or the path of one of these), from a GGUF file, or from\n"
@@ -23,11 +24,15 @@ static const struct {
 	    "OUT.h1b appears whole or not at all: it gets its name when it is written\n"
 	    "and synced.  One row of weights is in memory at a time.\n"
 	    "\n"
-	    "  --head i8|bf16|f16|f32|keep\n"
+	    "  --head i8|q6|q4|bf16|f16|f32|keep\n"
 	    "                       how embedding and output matrix are held: int8 with\n"
 	    "                       a factor a row, floats of two or four bytes, or as\n"
-	    "                       they come.  Default: floats become i8, and what is\n"
-	    "                       int8 in groups already is kept\n"
+	    "                       they come.  Default: floats become i8, and what has\n"
+	    "                       fewer bits already is kept.  q6 and q4, 6 and 4 bits\n"
+	    "                       with a factor a row, are for the output matrix alone\n"
+	    "  --embed i8|bf16|f16|f32|keep\n"
+	    "                       how the embedding is held; default: as --head says,\n"
+	    "                       i8 beside q6 and q4\n"
 	    "  --name TEXT          name kept in the file; default: that of DIR\n"
 	    "  --source TEXT        where it came from; default: --name\n"
 	    "  --no-probe           leave out the golden logits that a worker compares\n"
@@ -49,7 +54,7 @@ static const struct {
 	    "Status 1 and one sentence if anything is not as it should be.\n" },
 	{ "synth", pkg_synth,
 	    "synth --arch NAME OUT.h1b [--seed N] [--layers N]\n"
-	    "        [--head i8|bf16|f16|f32|keep] [--force]",
+	    "        [--head i8|q6|q4|bf16|f16|f32|keep] [--force]",
 	    "Write a model of random weights with the sizes of a real one, to measure\n"
 	    "speed with.  It answers nonsense.  NAME is bitnet-2b4t, trilm-3.9b,\n"
 	    "trilm-1.1b, bonsai-1.7b, llama3-8b-1.58, falcon3-1b, halo-demo or tiny.\n"

@@ -37,8 +37,8 @@ int pkg_fail(const struct err *e);
 
 /*
  * --head: how embedding or head, *type with *group columns of a factor, will be
- * held: as head says, or if it is NULL, floats as int8.  What is int8 already
- * stays as exact as it came.  ERR_RANGE for another word.
+ * held: as head says, or if it is NULL, floats as int8.  What is int8 already, or
+ * packed as head says, stays as exact as it came.  ERR_RANGE for another word.
  */
 int pkg_head(const char *head, enum dense_type *type, int32_t *group,
     struct err *e);

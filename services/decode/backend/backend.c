@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
+#include "model/packed.h"
 
 /* The best first; "auto" never takes ref, which is the oracle of the tests. */
 static const struct {
@@ -36,8 +37,10 @@ backend_dense_bytes(const struct dense *d)
 		[DENSE_BF16] = 2, [DENSE_I8] = 1, [DENSE_F32] = 4,
 		[DENSE_F16] = 2,
 	};
+	int64_t row = packed_bits(d->type) > 0 ?
+	    packed_stride(d->type, d->n_in) : d->n_in * size[d->type];
 
-	return (int64_t)d->n_out * d->n_in * size[d->type] +
+	return (int64_t)d->n_out * row +
 	    (d->scales != NULL ? (int64_t)sizeof(float) * d->n_out *
 	    n_groups(d->group, d->n_in) : 0);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/h1b.h"
+#include "model/packed.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
     "files are mapped as they are");
@@ -112,6 +113,10 @@ tensor_size(enum h1b_type type, uint64_t rows, uint64_t cols)
 		return rows * cols * 4;
 	case H1B_T2:
 		return rows * (uint64_t)h1b_t2_stride((int32_t)cols);
+	case H1B_Q6:
+	case H1B_Q4:
+		return rows * (uint64_t)packed_stride((enum dense_type)type,
+		    (int32_t)cols);
 	case H1B_BYTES:
 		break;
 	}
@@ -169,7 +174,7 @@ add_row(struct list *l, const struct row *r, int32_t layer_no)
 	case EMBED:
 	case HEAD:
 		add(l, r, layer_no, (enum h1b_type)dense, false);
-		if (dense == DENSE_I8)
+		if (dense == DENSE_I8 || packed_bits(dense) > 0)
 			add(l, r, layer_no, H1B_F32, true);
 		break;
 	}
@@ -246,9 +251,11 @@ h1b_form_check(const struct model_config *c, const struct h1b_form *f,
 	if (!is_dense(f->embed_type))
 		return err_set(e, ERR_RANGE, "embed_type %u, not in 1, 2, 3, 6",
 		    (unsigned)f->embed_type);
-	if (c->tied ? f->head_type != 0 : !is_dense(f->head_type))
+	if (c->tied ? f->head_type != 0 : !is_dense(f->head_type) &&
+	    packed_bits(f->head_type) == 0)
 		return err_set(e, ERR_RANGE, "head_type %u, expected %s",
-		    (unsigned)f->head_type, c->tied ? "0" : "1, 2, 3 or 6");
+		    (unsigned)f->head_type, c->tied ? "0" :
+		    "1, 2, 3, 6, 7 or 8");
 	for (int i = 0; i < H1B_GROUPS; i++) {
 		int32_t cols = h1b_columns(c, grouped[i]), g = f->groups[i];
 		int32_t unit = i < H1B_GROUP_EMBED ? 64 : 16;
@@ -301,7 +308,7 @@ const char *
 h1b_type_name(uint32_t type)
 {
 	static const char *const names[] = { "?", "bf16", "i8", "f32", "t2",
-	    "bytes", "f16" };
+	    "bytes", "f16", "q6", "q4" };
 
 	return names[type < N(names) ? type : 0];
 }

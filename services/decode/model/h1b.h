@@ -49,6 +49,8 @@ enum h1b_type {
 	H1B_T2 = 4,
 	H1B_BYTES = 5,
 	H1B_F16 = DENSE_F16,
+	H1B_Q6 = DENSE_Q6,
+	H1B_Q4 = DENSE_Q4,
 };
 
 /* What has factors by groups of columns, in the order of the header. */
@@ -139,7 +141,7 @@ struct ternary *h1b_ternary(struct model_layer *l, enum h1b_part part);
 /* The next multiple of H1B_ALIGN. */
 uint64_t h1b_align(uint64_t offset);
 
-/* "bf16", "i8", "f32", "t2", "bytes", "f16", or "?". */
+/* "bf16", "i8", "f32", "t2", "bytes", "f16", "q6", "q4", or "?". */
 const char *h1b_type_name(uint32_t type);
 
 /* Bytes of a row of n_in weights in layout T2. */
@@ -159,10 +161,14 @@ struct h1b_source {
 	 * them; whoever writes may change it.  head_type 0 when tied.  A group
 	 * (I8 only) above 0, up to the columns: row_i8 gives the bytes and a
 	 * factor for each so many columns.  0: the writer makes one factor a
-	 * row of what `row` gives.
+	 * row of what `row` gives.  A head_group above 0 of a head that is
+	 * packed: row_packed gives its rows.
 	 */
 	enum dense_type embed_type, head_type;
 	int32_t embed_group, head_group;
+	/* The source's head is its embedding; whoever writes cleared
+	 * config.tied, to have it once more in another type. */
+	bool head_of_embed;
 	const char *architecture, *name, *origin;	/* printable ASCII */
 	const char *chat_template;
 	size_t n_chat_template;
@@ -177,6 +183,9 @@ struct h1b_source {
 	 */
 	int (*row_i8)(void *arg, enum h1b_part part, int32_t row, int8_t *q,
 	    float *scales, struct err *e);
+	/* Row `row` of a head that is packed: out [packed_stride]. */
+	int (*row_packed)(void *arg, int32_t row, uint8_t *out, float *scale,
+	    struct err *e);
 	/*
 	 * Columns of a ternary tensor that share a factor: a multiple of 64, or
 	 * the columns of the row.  NULL: all of a row, everywhere.

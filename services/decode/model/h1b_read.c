@@ -6,6 +6,7 @@
 #include "model/crc32c.h"
 #include "model/h1b.h"
 #include "model/h1b_check.h"
+#include "model/packed.h"
 #include "sha256.h"
 #include "utf8.h"
 
@@ -260,6 +261,13 @@ check_meaning(const struct reader *r, uint32_t i)
 				return BAD(r, "section '%s': row %llu is not "
 				    "padded with zero weights", r->what,
 				    s->name, (unsigned long long)o);
+	if (packed_bits((enum dense_type)s->type) > 0)
+		for (uint64_t o = 0; o < s->dims[0]; o++)
+			if (!packed_check_tail((enum dense_type)s->type, p + o *
+			    (s->size / s->dims[0]), n_in))
+				return BAD(r, "section '%s': row %llu is not "
+				    "padded with zeros", r->what, s->name,
+				    (unsigned long long)o);
 	if (s->part == H1B_ARCHITECTURE || s->part == H1B_NAME ||
 	    s->part == H1B_SOURCE)
 		for (uint64_t k = 0; k < en->size; k++)

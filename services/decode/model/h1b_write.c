@@ -7,6 +7,7 @@
 #include "model/crc32c.h"
 #include "model/h1b_check.h"
 #include "model/h1b_writer.h"
+#include "model/packed.h"
 
 /*
  * All offsets are known before the first byte is written, so the contents go
@@ -112,6 +113,11 @@ to_bytes(struct h1b_writer *w, const struct h1b_section *s, uint64_t o)
 		w->scales[o] = to_i8(w->row, n, (int8_t *)w->out);
 		return n;
 	}
+	if (packed_bits((enum dense_type)s->type) > 0) {
+		w->scales[o] = packed_make((enum dense_type)s->type, w->row,
+		    (int32_t)n, w->out);
+		return s->size / s->dims[0];
+	}
 	if (s->type == H1B_F32) {
 		memcpy(w->out, w->row, n * sizeof(float));
 		return n * sizeof(float);
@@ -139,12 +145,19 @@ take_dense(struct h1b_writer *w, const struct h1b_section *s, uint64_t o,
     size_t *size)
 {
 	const struct h1b_source *src = w->s;
-	bool i8 = s->type == H1B_I8 && (s->part == H1B_EMBED ?
-	    src->embed_group : src->head_group) > 0;
+	bool given = (s->part == H1B_EMBED ? src->embed_group :
+	    src->head_group) > 0;
+	enum h1b_part part = s->part == H1B_HEAD && src->head_of_embed ?
+	    H1B_EMBED : s->part;
 	size_t n = s->dims[1], group = (size_t)s->group;
 	int rc;
 
-	if (i8) {
+	if (given && packed_bits((enum dense_type)s->type) > 0) {
+		*size = s->size / s->dims[0];
+		return src->row_packed(src->arg, (int32_t)o, w->out,
+		    &w->scales[o], w->e);
+	}
+	if (given && s->type == H1B_I8) {
 		*size = n;
 		rc = src->row_i8(src->arg, s->part, (int32_t)o,
 		    (int8_t *)w->out, w->scales + o * ((n + group - 1) / group),
@@ -153,7 +166,7 @@ take_dense(struct h1b_writer *w, const struct h1b_section *s, uint64_t o,
 		    err_set(w->e, ERR_BAD_FILE, "'%s', row %llu: a value of "
 		    "-128", s->name, (unsigned long long)o);
 	}
-	if ((rc = src->row(src->arg, s->part, s->layer, (int32_t)o, w->row,
+	if ((rc = src->row(src->arg, part, s->layer, (int32_t)o, w->row,
 	    w->e)) != 0)
 		return rc;
 	*size = to_bytes(w, s, o);

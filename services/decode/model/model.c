@@ -8,6 +8,7 @@
 #include "model/h1b.h"
 #include "model/import.h"
 #include "model/model_file.h"
+#include "model/packed.h"
 
 static int
 open_h1b(const char *path, const struct model_open_options *o, struct model *m,
@@ -149,6 +150,12 @@ dense_row(const struct dense *d, int32_t o, float *out)
 		break;
 	case DENSE_F32:
 		memcpy(out, (const float *)d->data + at, n * sizeof(float));
+		break;
+	case DENSE_Q6:
+	case DENSE_Q4:
+		packed_row(d->type, (const uint8_t *)d->data + (size_t)o *
+		    (size_t)packed_stride(d->type, d->n_in), d->scales[o],
+		    d->n_in, out);
 		break;
 	}
 }

@@ -68,13 +68,16 @@ struct ternary {
 				 * or a multiple of 64 (groups, K-segments) */
 };
 
-/* Embedding or head [n_out, n_in]. */
-enum dense_type { DENSE_BF16 = 1, DENSE_I8 = 2, DENSE_F32 = 3, DENSE_F16 = 6 };
+/* Embedding or head [n_out, n_in]; Q6 and Q4 are a head's alone: packed.h. */
+enum dense_type {
+	DENSE_BF16 = 1, DENSE_I8 = 2, DENSE_F32 = 3, DENSE_F16 = 6,
+	DENSE_Q6 = 7, DENSE_Q4 = 8,
+};
 struct dense {
 	enum dense_type type;
 	const void *data;	/* row-major, 64-byte aligned; borrowed */
 	const float *scales;	/* I8: [n_out, ceil(n_in / group)], value = scale
-				 * * int8; else NULL */
+				 * * int8; Q6, Q4: [n_out]; else NULL */
 	int32_t n_out, n_in;
 	int32_t group;		/* I8: n_in, or a multiple of 16 (Q8_0 is 32,
 				 * Q6_K 16: both are held exactly) */

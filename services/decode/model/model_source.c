@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include "model/model_source.h"
+#include "model/packed.h"
 
 static const float *
 vector_of(const struct model *m, enum h1b_part part, int32_t layer)
@@ -58,6 +59,19 @@ get_row_i8(void *arg, enum h1b_part part, int32_t row, int8_t *q,
 	return 0;
 }
 
+static int
+get_row_packed(void *arg, int32_t row, uint8_t *out, float *scale,
+    struct err *e)
+{
+	const struct dense *d = &((const struct model *)arg)->head;
+	size_t n = (size_t)packed_stride(d->type, d->n_in);
+
+	(void)e;
+	memcpy(out, (const uint8_t *)d->data + (size_t)row * n, n);
+	*scale = d->scales[row];
+	return 0;
+}
+
 static int32_t
 get_group(void *arg, enum h1b_part part, int32_t layer)
 {
@@ -108,7 +122,8 @@ model_source(struct model *m, struct h1b_source *s)
 		.chat_template = m->chat_template,
 		.n_chat_template = m->n_chat_template,
 		.tokenizer = m->tokenizer, .n_tokenizer = m->n_tokenizer,
-		.row = get_row, .row_i8 = get_row_i8, .group = get_group,
+		.row = get_row, .row_i8 = get_row_i8,
+		.row_packed = get_row_packed, .group = get_group,
 		.codes = get_codes, .arg = m,
 	};
 	/* Only what is mapped can be read again. */

@@ -3,6 +3,7 @@
 
 #include "buf.h"
 #include "model/h1b.h"
+#include "model/packed.h"
 #include "model/synth.h"
 #include "tokenizer/tokenizer.h"
 
@@ -182,10 +183,13 @@ synth_write_arch(const char *path, const struct synth_arch *a, uint64_t seed,
 	struct synth s = { .a = a, .seed = mix(seed) };
 	struct buf tokenizer = { 0 };
 	const struct model_config *c = &a->config;
+	bool packed = packed_bits(a->head) > 0;
 	struct h1b_source src = {
-		.config = *c, .embed_type = a->head, .embed_group = a->head_group,
-		.head_type = c->tied ? 0 : a->head,
+		.config = *c, .embed_type = packed ? DENSE_I8 : a->head,
+		.embed_group = a->head_group,
+		.head_type = c->tied && !packed ? 0 : a->head,
 		.head_group = c->tied ? 0 : a->head_group,
+		.head_of_embed = c->tied && packed,
 		.architecture = a->architecture,
 		.name = "random", .origin = "random weights",
 		.chat_template = chat_template,
@@ -195,6 +199,7 @@ synth_write_arch(const char *path, const struct synth_arch *a, uint64_t seed,
 	};
 	int rc;
 
+	src.config.tied = c->tied && !packed;
 	if ((rc = model_config_check(c, e)) != 0)
 		return rc;
 	if ((rc = make_tokenizer(c, &tokenizer, e)) == 0) {

@@ -20,7 +20,8 @@
 
 /*
  * Write a model of sizes c to path, replacing what is there.  head: type of
- * embedding and output matrix.  progress may be NULL.  Errors are h1b_write's.
+ * embedding and output matrix; if it is packed, of the latter alone, and the
+ * former is I8.  progress may be NULL.  Errors are h1b_write's.
  */
 int synth_write(const char *path, const struct model_config *c,
     enum dense_type head, uint64_t seed,

@@ -83,7 +83,7 @@ static const struct {
 	{ FILE_AT, "", 72, 4, 2, true, "act 2 is not known" },
 	{ FILE_AT, "", 76, 4, 0x86, true, "flags 0x86, known are 0x3f" },
 	{ FILE_AT, "", 76, 4, 0x04, true, "sections, expected" },
-	{ FILE_AT, "", 76, 4, 0x02, true, "head_type 0, expected 1, 2, 3 or 6" },
+	{ FILE_AT, "", 76, 4, 0x02, true, "head_type 0, expected 1, 2, 3, 6, 7 or 8" },
 	{ FILE_AT, "", 80, 4, 260, true, "bos is 260, not in -1..259" },
 	{ FILE_AT, "", 80, 4, 0xfffffffe, true, "bos is -2" },
 	{ FILE_AT, "", 84, 4, 9, true, "n_eos is 9, not in 0..8" },
