@@ -47,7 +47,7 @@ engine_create(const struct engine_config *c, struct engine **out,
 	if (en == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for the engine");
 	en->c = *c;
-	pace_init(&en->pace);
+	pace_init(&en->pace, &c->start, c->n_slots);
 	pthread_mutex_init(&en->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -9,6 +9,7 @@
 #include "decode.h"
 #include "job.h"
 #include "metrics.h"
+#include "pace.h"
 
 /*
  * The requests in flight: accepted, queued, stepped together, their pieces kept
@@ -34,6 +35,7 @@ struct engine_config {
 	bool prefix_cache;		/* share pages, keep what is in them */
 	int speculate;			/* SPECULATE_AUTO, 0: off, or guesses in
 					 * every draft: see speculate.h */
+	struct pace_start start;	/* how fast the backend is; zeros: not known */
 	int64_t (*clock_us)(void *arg);
 	/* What step added: an array of pieces, borrowed.  Compute thread. */
 	void (*on_step)(void *arg, int64_t step, json_t *events);
@@ -149,7 +151,8 @@ void engine_stats(struct engine *en, struct engine_stats *st);
 const struct metrics_histogram *engine_step_times(const struct engine *en);
 const struct metrics_histogram *engine_queue_times(const struct engine *en);
 
-/* From now on nothing new is taken. */
+/* From now on nothing new is taken.  Ends an engine_wait, also when it is called
+ * again. */
 void engine_drain(struct engine *en);
 
 /*
@@ -159,8 +162,9 @@ void engine_drain(struct engine *en);
  */
 int engine_step(struct engine *en, bool *worked, struct err *e);
 
-/* Sleep until there may be work, at most timeout_ms. */
-void engine_wait(struct engine *en, int timeout_ms);
+/* Sleep until there may be work: at most timeout_ms, or idle_ms when no request is
+ * held, of which a lease or a deadline could end. */
+void engine_wait(struct engine *en, int timeout_ms, int idle_ms);
 
 /* Grows whenever the compute thread begins a step: for the watchdog. */
 uint64_t engine_beats(const struct engine *en);

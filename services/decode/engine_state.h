@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 
 #include "engine.h"
-#include "pace.h"
 #include "scheduler.h"
 #include "speculate.h"
 

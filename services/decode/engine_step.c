@@ -221,19 +221,20 @@ engine_step(struct engine *en, bool *worked, struct err *e)
 }
 
 void
-engine_wait(struct engine *en, int timeout_ms)
+engine_wait(struct engine *en, int timeout_ms, int idle_ms)
 {
 	struct timespec until;
-	int r = 0;
+	int ms, r = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += timeout_ms % 1000 * 1000000L;
+	pthread_mutex_lock(&en->lock);
+	ms = en->n_jobs > 0 ? timeout_ms : idle_ms;
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000L;
 	if (until.tv_nsec >= 1000000000L) {
 		until.tv_nsec -= 1000000000L;
 		until.tv_sec++;
 	}
-	pthread_mutex_lock(&en->lock);
 	while (!en->woken && r == 0)
 		r = pthread_cond_timedwait(&en->wake, &en->lock, &until);
 	en->woken = false;

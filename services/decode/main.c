@@ -23,11 +23,13 @@
 #include "ppl.h"
 #include "request.h"
 #include "topology.h"
+#include "warmup.h"
 
 enum {
 	REQUEST_THREADS = 2,
 	TICK_MS = 125,		/* half of DECODE_STATUS_MS: never late by one */
-	IDLE_MS = 50,		/* a lease that ran out is noticed by then */
+	LEASE_MS = 50,		/* a lease that ran out is noticed by then */
+	IDLE_MS = 250,		/* a sign of life for the watchdog, nothing else */
 	UNACKED_MS = 1000,	/* after everything ended: a silence of two status
 				 * periods, a replay, an ack */
 };
@@ -150,7 +152,7 @@ compute_run(void *arg)
 			return NULL;
 		}
 		if (!worked)
-			engine_wait(c->sv->engine, IDLE_MS);
+			engine_wait(c->sv->engine, LEASE_MS, IDLE_MS);
 	}
 	return NULL;
 }
@@ -304,7 +306,8 @@ measure(struct service *sv, struct backend_options *b)
 	exit(fflush(stdout) == 0 ? 0 : 1);
 }
 
-/* Are the logits those of the file's probe?  If not, nothing is served. */
+/* Are the logits those of the file's probe?  If not, nothing is served.  And how
+ * fast it is. */
 static void
 check_logits(struct service *sv, const struct backend_options *b)
 {
@@ -318,6 +321,8 @@ check_logits(struct service *sv, const struct backend_options *b)
 		    sv->backend.name, r->text);
 	else
 		log_info("self-check %s: %s", selfcheck_name(r->state), r->text);
+	if (warmup_run(&sv->model.config, &sv->backend, b, r, &sv->pace, &e) != 0)
+		die(&e);
 }
 
 static void
@@ -331,7 +336,7 @@ start_engine(struct service *sv, const struct backend_options *b)
 		.queue_tokens = sv->options.queue_tokens,
 		.prefill_rows = (int32_t)sv->options.prefill_rows,
 		.prefix_cache = sv->options.prefix_cache,
-		.n_pages = b->n_pages, .step_rows = b->max_rows,
+		.n_pages = b->n_pages, .step_rows = b->max_rows, .start = sv->pace,
 		.clock_us = clock_us, .on_step = on_step, .arg = sv,
 	};
 	struct err e = { 0 };
@@ -355,12 +360,14 @@ say_ready(const struct service *sv, const struct backend_options *b)
 		log_info("this model was trained without 8-bit activations; "
 		    "this backend has 8 bits, so logits are close, not the same");
 	log_info("ready model=%s backend='%s' context=%d slots=%lld queue=%lld "
-	    "kv_mb=%zu scratch_mb=%zu weights_mb=%zu locked=%s template=%s "
-	    "port=%lld boot=%s", sv->model_id, sv->backend.name, (int)b->n_ctx,
-	    (long long)sv->options.slots, (long long)sv->options.queue,
+	    "kv_mb=%zu scratch_mb=%zu weights_mb=%zu locked=%s token_ms=%.3g "
+	    "template=%s port=%lld boot=%s", sv->model_id, sv->backend.name,
+	    (int)b->n_ctx, (long long)sv->options.slots,
+	    (long long)sv->options.queue,
 	    sv->backend.kv_bytes >> 20, sv->backend.scratch_bytes >> 20,
 	    sv->model.map_size >> 20, sv->model.locked ? "yes" : "no",
-	    template_name(sv->template), (long long)sv->options.port, sv->boot);
+	    sv->pace.row_us / 1e3, template_name(sv->template),
+	    (long long)sv->options.port, sv->boot);
 	notify_ready("serving");
 }
 
@@ -445,6 +452,7 @@ main(int argc, char *argv[])
 	r = loop_run(&loop);
 	drain(&compute);
 	atomic_store(&compute.stop, true);
+	engine_drain(sv.engine);
 	pthread_join(compute.thread, NULL);
 	/* Sockets are left to exit, see bus.h; and the HTTP port, since ending
 	 * it takes CivetWeb up to two seconds of our clients' pause. */

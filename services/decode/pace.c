@@ -18,11 +18,21 @@ enum {
  * better late. */
 static const double caution = 1.2;
 
+/* Nobody is refused before all slots are taken, so that is the step that counts:
+ * a row costs there what each further one did in s. */
 void
-pace_init(struct pace *p)
+pace_init(struct pace *p, const struct pace_start *s, int n_slots)
 {
+	double more = 0;
+
 	*p = (struct pace){ .prompt_us = { 5000, 0 }, .token_us = { 50000, 0 },
 		.answer = { 128, 0 } };
+	if (!(s->row_us > 0))
+		return;
+	if (s->n_rows > 1)
+		more = fmax((s->rows_us - s->row_us) / (s->n_rows - 1), 0);
+	p->prompt_us.x = s->n_rows > 1 ? s->rows_us / s->n_rows : s->row_us;
+	p->token_us.x = s->row_us + more * (n_slots - 1);
 }
 
 static void

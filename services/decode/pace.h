@@ -24,8 +24,18 @@ struct pace {
 	int64_t due_us[PACE_PROMISES];	/* when those come who were refused */
 };
 
-/* Before anything is measured: slow rather than fast. */
-void pace_init(struct pace *p);
+/* Two steps of an idle backend at its start, microseconds; zeros: not known. */
+struct pace_start {
+	double row_us;		/* of one row */
+	int32_t n_rows;		/* more than one, if there may be more in a step */
+	double rows_us;		/* of so many */
+};
+
+/*
+ * Until requests are measured, as s says of a step in which n_slots of them
+ * decode; if it says nothing, slow rather than fast.
+ */
+void pace_init(struct pace *p, const struct pace_start *s, int n_slots);
 
 /* The step of p, with what was sampled in it, took us microseconds. */
 void pace_step(struct pace *pc, const struct plan *p, int64_t us);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "selfcheck.h"
 #include "tokenizer/tokenizer.h"
 
@@ -294,8 +295,11 @@ selfcheck_run(const struct model *m, struct backend *b,
 	if ((logits = calloc((size_t)m->config.vocab, sizeof(*logits))) == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for the logits of the "
 		    "self-check");
+	result.us = -clock_ns() / 1000;
 	rc = forward(b, o->max_rows, p.tokens, p.n_tokens, logits, e);
 	if (rc == 0) {
+		result.us += clock_ns() / 1000;
+		result.n_tokens = p.n_tokens;
 		compare(&p, logits, &m->config, &result);
 		*r = result;
 	}

@@ -35,6 +35,8 @@ struct selfcheck_result {
 	enum selfcheck_state state;
 	double difference;	/* of the logits, as a part of their scale */
 	double tolerance;	/* what it may be: see selfcheck.c */
+	int32_t n_tokens;	/* 0 if ABSENT: rows of one forward pass */
+	int64_t us;		/* and what that took, the first of the process */
 	char text[160];		/* for people: what was compared, or why not */
 };
 

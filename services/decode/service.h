@@ -34,6 +34,7 @@ struct service {
 	const struct template *template;
 	struct engine *engine;
 	struct selfcheck_result selfcheck;
+	struct pace_start pace;
 	const char *model_id;
 	int32_t n_ctx;		/* of a request */
 	struct bus_server *requests;

@@ -94,7 +94,7 @@ START_TEST(threads_ask_while_one_computes)
 		ck_assert_int_eq(pthread_create(&t[i], NULL, ask, (void *)i), 0);
 	while (atomic_load(&n_ended) < THREADS)
 		if (!world_step())
-			engine_wait(world.en, 1);
+			engine_wait(world.en, 1, 5);
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(t[i], NULL);
 	ck_assert_int_eq(world_stats().held, 0);
