@@ -127,9 +127,9 @@ enum {
 	    "if it runs another request: \"\" wait, \"fail\" refuse")
 
 /*
- * The prompt is one of: messages [{role, content}] (the model's chat template
- * is applied), prompt (plain text, BOS added, specials not parsed),
- * prompt_ids (used as they are).  Exactly one is not empty.
+ * The prompt is one of: messages [{role, content, reasoning}] (the model's chat
+ * template is applied; reasoning may lack), prompt (plain text, BOS added,
+ * specials not parsed), prompt_ids (used as they are).  Exactly one is not empty.
  */
 #define DECODE_GENERATE(F) DECODE_ID(F)                                       \
 	F(INT, attempt, 0, 1 << 20, "0", "", "of the same request, by the gateway") \
@@ -155,6 +155,7 @@ enum {
 	F(INT, seed, 0, 9007199254740991., "0", "", "of the counter-based RNG") \
 	F(JSON, stop, 0, DECODE_STOPS_MAX, "[]", "strings", "1 to 256 bytes each") \
 	F(BOOL, ignore_eos, 0, 0, "false", "", "go on past the end token")    \
+	F(BOOL, think, 0, 0, "true", "", "false: the template asks for no thoughts") \
 	F(INT, logprobs, -1, DECODE_LOGPROBS_MAX, "-1", "alternatives",       \
 	    "per token; -1: none wanted, 0: the token's own only")            \
 	F(STR, pooling, 0, 8, "\"\"", "bytes", "mean or last: no tokens are "  \
@@ -218,7 +219,8 @@ enum {
 
 /* Messages as in generate; the answer opens the assistant's turn. */
 #define DECODE_RENDER(F) \
-	F(JSON, messages, 1, 4096, NULL, "messages", "a chat")
+	F(JSON, messages, 1, 4096, NULL, "messages", "a chat")               \
+	F(BOOL, think, 0, 0, "true", "", "as in generate")
 
 #define DECODE_DETOKENIZE(F) \
 	F(JSON, ids, 0, DECODE_CTX_MAX, NULL, "ids", "control tokens give nothing")

@@ -1,36 +1,36 @@
 /*
- * Errors keep their status as long as nothing was sent: the headers of a stream
- * go out only after the worker has accepted.  From then on an error is an event
- * of its own, and the stream ends without [DONE].
+ * A client's request becomes one request at the worker for each answer; one
+ * thread waits for all of them.  All are accepted before anything is sent, so
+ * errors keep their status until then.
  */
-#include "answer.h"
-
 #include <stdlib.h>
 #include <string.h>
 
+#include "answer_run.h"
 #include "clock.h"
 #include "log.h"
-#include "openai.h"
-
-enum { WAIT_MS = 500 };		/* then a ping; a client that left is noticed */
-
-struct run {
-	struct gateway *gw;
-	struct web_request *rq;
-	const struct openai_request *q;
-	struct upstream_request *up;
-	struct openai_answer a;
-	struct openai_usage usage;
-	char *echo;		/* text before the answer, or NULL; owned */
-	int64_t start_ns, first_ns;	/* 0: no token yet */
-	const char *finish;	/* NULL until it ended well; static */
-	struct buf out;
-};
 
 static double
 seconds_since(int64_t ns)
 {
 	return (double)(clock_ns() - ns) / 1e9;
+}
+
+int
+answer_wait(struct run *run, struct piece **lists, struct err *e)
+{
+	struct upstream_request *up[OPENAI_CHOICES_MAX];
+	struct piece *got[OPENAI_CHOICES_MAX] = { 0 };
+	int n = 0, r;
+
+	for (int i = 0; i < run->n_choices; i++)
+		if (run->choices[i].up != NULL)
+			up[n++] = run->choices[i].up;
+	r = upstream_wait_any(up, n, ANSWER_WAIT_MS, got, e);
+	n = 0;
+	for (int i = 0; i < run->n_choices; i++)
+		lists[i] = run->choices[i].up != NULL ? got[n++] : NULL;
+	return r;
 }
 
 /* A finish that is no end of a text. */
@@ -44,257 +44,210 @@ ended_badly(const struct piece *p, struct err *e)
 	    p->finish);
 }
 
-/* The last of the list told us how it ended. */
+/* The last piece told us how it ended. */
 static int
-take_finish(struct run *run, const struct piece *p, struct err *e)
+take_finish(struct run *run, struct choice *c, const struct piece *p,
+    struct err *e)
 {
-	if ((run->finish = openai_finish(p->finish)) == NULL)
+	int64_t n_reasoning = c->usage.n_reasoning;
+	int k = (int)(c - run->choices) % run->q->best_of;
+
+	if ((c->finish = openai_finish(p->finish)) == NULL)
 		return ended_badly(p, e);
-	openai_usage_read(p->stats, &run->usage);
-	run->gw->stats.n_prompt += (uint64_t)run->usage.n_prompt;
-	run->gw->stats.n_generated += (uint64_t)run->usage.n_generated;
+	reasoning_end(&c->reasoning, &c->thought, &c->said);
+	openai_usage_read(p->stats, &c->usage);
+	c->usage.n_reasoning = n_reasoning;
+	openai_usage_add(&run->total, &c->usage, k == 0);
+	run->gw->stats.n_prompt += (uint64_t)c->usage.n_prompt;
+	run->gw->stats.n_generated += (uint64_t)c->usage.n_generated;
 	return 0;
 }
 
+/* The first piece says what its prompt took; from then on it decodes. */
 static void
-note_first(struct run *run, const struct piece *p)
+take_first(struct run *run, struct choice *c, const struct piece *p)
 {
-	if (run->first_ns != 0 || p->n_tokens == 0)
+	c->first_ns = clock_ns();
+	openai_usage_read(p->stats, &c->usage);
+	if (run->first_ns != 0)
 		return;
-	run->first_ns = clock_ns();
+	run->first_ns = c->first_ns;
 	metrics_observe(&run->gw->stats.first_token,
 	    seconds_since(run->start_ns));
 }
 
-/* What came, as events; 1: the client is gone. */
-static int
-write_pieces(struct run *run, const struct piece *list, struct err *e)
-{
-	const struct piece *p, *last = list;
-	int64_t next = 0, now_us;
-	int r = 0;
-
-	buf_clear(&run->out);
-	for (p = list; p != NULL; p = p->next) {
-		last = p;
-		next = p->seq + (p->n_tokens > 0 ? p->n_tokens : 1);
-		if (p->n_text > 0 || (run->a.logprobs &&
-		    json_array_size(p->logprobs) > 0))
-			openai_event(&run->out, openai_chunk_text(&run->a,
-			    p->text, p->logprobs));
-	}
-	if (last->finish[0] != '\0' && (r = take_finish(run, last, e)) == 0) {
-		openai_event(&run->out, openai_chunk_last(&run->a,
-		    run->finish, &run->usage));
-		if (run->a.include_usage)
-			openai_event(&run->out, openai_chunk_usage(&run->a,
-			    &run->usage));
-		buf_adds(&run->out, "data: [DONE]\n\n");
-	}
-	if (run->out.failed)
-		return err_set(e, ERR_NO_MEMORY, "no memory for the answer");
-	if (run->out.len > 0 && !web_stream_write(run->rq, run->out.data,
-	    run->out.len))
-		return 1;
-	now_us = clock_ns() / 1000;
-	for (p = list; p != NULL; p = p->next) {
-		note_first(run, p);
-		if (p->time_us > 0 && p->n_text > 0)
-			metrics_observe(&run->gw->stats.overhead,
-			    (double)(now_us - p->time_us) / 1e6);
-	}
-	upstream_taken(run->up, next);
-	return r;
-}
-
-static void
-write_error(struct run *run, const struct err *e)
-{
-	buf_free(&run->out);
-	openai_event(&run->out, web_error_json(e));
-	if (!run->out.failed)
-		web_stream_write(run->rq, run->out.data, run->out.len);
-}
-
-static bool
-begin_stream(struct run *run)
-{
-	web_stream_begin(run->rq, 200, "text/event-stream");
-	if (run->a.chat)
-		openai_event(&run->out, openai_chunk_first(&run->a));
-	else if (run->echo != NULL)
-		openai_event(&run->out, openai_chunk_text(&run->a, run->echo,
-		    NULL));
-	return run->out.len == 0 || (!run->out.failed &&
-	    web_stream_write(run->rq, run->out.data, run->out.len));
-}
-
-/* 0: complete; 1: the client is gone; else an error, not told yet. */
-static int
-stream(struct run *run, struct err *e)
-{
-	struct piece *list;
-	int r;
-
-	if (!begin_stream(run))
-		return 1;
-	while (run->finish == NULL) {
-		if ((r = upstream_wait(run->up, WAIT_MS, &list, e)) != 0)
-			return r;
-		if (list == NULL && (web_client_gone(run->rq) ||
-		    !web_stream_write(run->rq, ": ping\n\n", 8)))
-			return 1;
-		if (list != NULL) {
-			r = write_pieces(run, list, e);
-			piece_list_free(list);
-			if (r != 0)
-				return r;
-		}
-	}
-	return 0;
-}
-
-static void
-answer_stream(struct run *run)
-{
-	struct err e;
-	int r = stream(run, &e);
-
-	if (r < 0) {
-		log_warn("answer id=%s request=%s: %s", upstream_id(run->up),
-		    web_request_id(run->rq), e.text);
-		write_error(run, &e);
-	}
-	web_stream_end(run->rq, r <= 0);
-}
-
-/* One more piece of an answer that is given whole. */
-static int
-collect(struct run *run, const struct piece *list, json_t *logprobs,
+int
+answer_take(struct run *run, struct choice *c, const struct piece *p,
     struct err *e)
 {
-	const struct piece *p, *last = list;
-
-	for (p = list; p != NULL; p = p->next) {
-		last = p;
-		buf_add(&run->out, p->text, p->n_text);
-		if (run->a.logprobs)
-			json_array_extend(logprobs, p->logprobs);
-		note_first(run, p);
-	}
-	if (run->out.failed)
-		return err_set(e, ERR_NO_MEMORY, "no memory for the answer");
-	upstream_taken(run->up, last->seq +
-	    (last->n_tokens > 0 ? last->n_tokens : 1));
-	return last->finish[0] != '\0' ? take_finish(run, last, e) : 0;
-}
-
-static int
-whole(struct run *run, json_t *logprobs, struct err *e)
-{
-	struct piece *list;
+	bool thinks = reasoning_thinks(&c->reasoning);
 	int r = 0;
 
-	if (run->echo != NULL)
-		buf_adds(&run->out, run->echo);
-	while (r == 0 && run->finish == NULL) {
-		if ((r = upstream_wait(run->up, WAIT_MS, &list, e)) != 0)
-			return r;
-		if (list == NULL && web_client_gone(run->rq))
-			return 1;
-		if (list != NULL)
-			r = collect(run, list, logprobs, e);
-		piece_list_free(list);
-	}
+	if (c->first_ns == 0 && p->n_tokens > 0)
+		take_first(run, c, p);
+	reasoning_push(&c->reasoning, p->text, p->n_text, &c->thought,
+	    &c->said);
+	c->n_tokens += p->n_tokens;
+	if (thinks || reasoning_thinks(&c->reasoning))
+		c->usage.n_reasoning += p->n_tokens;
+	for (size_t i = 0; i < json_array_size(p->logprobs); i++)
+		c->logprob += json_number_value(json_object_get(
+		    json_array_get(p->logprobs, i), "logprob"));
+	if (p->finish[0] != '\0')
+		r = take_finish(run, c, p, e);
+	if (r == 0 && (c->said.failed || c->thought.failed))
+		r = err_set(e, ERR_NO_MEMORY, "no memory for the answer");
 	return r;
 }
 
-static void
-answer_whole(struct run *run)
+void
+answer_taken(struct run *run, struct choice *c, const struct piece *list)
 {
-	json_t *logprobs = json_array(), *v = NULL;
-	struct err e;
-	int r = whole(run, logprobs, &e);
-
-	if (r == 0) {
-		v = openai_whole(&run->a, run->out.data != NULL ?
-		    run->out.data : "", run->out.len, logprobs, run->finish,
-		    &run->usage);
-		if (v == NULL)
-			r = err_set(&e, ERR_NO_MEMORY,
-			    "no memory for the answer");
-	}
-	if (r == 0) {
-		web_reply_json(run->rq, 200, v);
-	} else {
-		/* To a client that is gone it goes nowhere. */
-		if (r > 0)
-			err_set(&e, ERR_TIMEOUT, "the client went away");
-		else
-			log_warn("answer id=%s request=%s: %s",
-			    upstream_id(run->up), web_request_id(run->rq),
-			    e.text);
-		web_reply_err(run->rq, &e);
-	}
-	json_decref(logprobs);
+	while (list->next != NULL)
+		list = list->next;
+	upstream_taken(c->up, list->seq +
+	    (list->n_tokens > 0 ? list->n_tokens : 1));
+	if (c->finish == NULL)
+		return;
+	upstream_close(c->up);
+	c->up = NULL;
+	run->n_open--;
 }
 
+/* The text of each prompt, to be said before its answers. */
 static int
-find_echo(struct run *run, struct err *e)
+find_echoes(struct run *run, struct upstream *u, struct err *e)
 {
-	struct upstream *u;
+	size_t n = json_array_size(run->q->prompts);
+	int r = 0;
 
 	if (!run->q->echo)
 		return 0;
-	if (run->q->prompt_ids != NULL) {
-		u = fleet_pick(run->gw->fleet, run->q->model, "", e);
-		return u == NULL ? (int)e->code : upstream_detokenize(u,
-		    run->q->prompt_ids, &run->echo, e);
-	}
-	if ((run->echo = strdup(run->q->prompt)) == NULL)
+	if ((run->echoes = calloc(n, sizeof(*run->echoes))) == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for the echo");
-	return 0;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const json_t *v = json_array_get(run->q->prompts, i);
+		json_t *ids = json_object_get(v, "prompt_ids");
+
+		if (ids != NULL)
+			r = upstream_detokenize(u, ids, &run->echoes[i], e);
+		else if ((run->echoes[i] = strdup(json_string_value(
+		    json_object_get(v, "prompt")))) == NULL)
+			r = err_set(e, ERR_NO_MEMORY, "no memory for the echo");
+	}
+	return r;
+}
+
+static int
+submit(struct run *run, struct choice *c, int k, struct err *e)
+{
+	json_t *generate = openai_generate(run->q, c->prompt, k);
+	int r;
+
+	if (generate == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
+	r = fleet_submit(run->gw->fleet, run->q->model, "", generate, &c->up,
+	    e);
+	json_decref(generate);
+	if (r == 0)
+		run->n_open++;
+	return r;
+}
+
+/* One that is refused takes the others with it: answer() closes them. */
+static int
+submit_all(struct run *run, bool thinks, struct err *e)
+{
+	const struct openai_request *q = run->q;
+	int n = (int)json_array_size(q->prompts) * q->best_of, r = 0;
+
+	run->choices = calloc((size_t)n, sizeof(*run->choices));
+	if (run->choices == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for the answers");
+	run->n_choices = n;
+	for (int i = 0; r == 0 && i < n; i++) {
+		struct choice *c = &run->choices[i];
+
+		c->prompt = (size_t)(i / q->best_of);
+		c->shown.index = i;
+		reasoning_init(&c->reasoning, thinks && q->chat &&
+		    !q->raw_reasoning);
+		r = submit(run, c, i % q->best_of, e);
+	}
+	return r;
 }
 
 static int
 prepare(struct run *run, struct err *e)
 {
-	struct fleet *f = run->gw->fleet;
+	const struct openai_request *q = run->q;
+	struct upstream_health h;
 	struct upstream_model m;
+	struct upstream *u;
 	int r;
 
-	if ((r = fleet_model(f, run->q->model, &m, e)) != 0)
+	if ((r = fleet_model(run->gw->fleet, q->model, &m, e)) != 0)
 		return r;
-	openai_answer_init(&run->a, run->q->chat, m.id, m.fingerprint);
-	run->a.logprobs = run->q->logprobs;
-	run->a.include_usage = run->q->include_usage;
-	if ((r = find_echo(run, e)) != 0)
+	if ((u = fleet_pick(run->gw->fleet, q->model, "", e)) == NULL)
+		return (int)e->code;
+	upstream_health(u, &h);
+	if (q->best_of > h.n_slots)
+		return err_set_param(e, ERR_RANGE,
+		    q->best_of > q->n ? "best_of" : "n",
+		    "%d answers at once are more than the worker's %lld slots",
+		    q->best_of, (long long)h.n_slots);
+	openai_answer_init(&run->a, q->chat, m.id, m.fingerprint);
+	run->a.logprobs = q->logprobs;
+	run->a.include_usage = q->include_usage;
+	if ((r = find_echoes(run, u, e)) != 0)
 		return r;
-	return fleet_submit(f, run->q->model, "", run->q->generate, &run->up, e);
+	return submit_all(run, m.thinks, e);
 }
 
 static void
 admitted(struct run *run)
 {
+	char first_id[DECODE_ID_LEN + 1];
 	struct err e;
 
 	if (prepare(run, &e) != 0) {
 		web_reply_err(run->rq, &e);
 		return;
 	}
+	strcpy(first_id, upstream_id(run->choices[0].up));
 	if (run->q->stream)
 		answer_stream(run);
 	else
 		answer_whole(run);
 	metrics_observe(&run->gw->stats.duration,
 	    seconds_since(run->start_ns));
-	log_info("answer id=%s request=%s n_prompt=%lld n_generated=%lld "
-	    "first_ms=%.1f ms=%.1f finish=%s", upstream_id(run->up),
-	    web_request_id(run->rq), (long long)upstream_n_prompt(run->up),
-	    (long long)run->usage.n_generated, run->first_ns == 0 ? 0.0 :
+	log_info("answer id=%s request=%s n=%d n_prompt=%lld n_generated=%lld "
+	    "first_ms=%.1f ms=%.1f finish=%s", first_id,
+	    web_request_id(run->rq), run->n_choices,
+	    (long long)run->total.n_prompt, (long long)run->total.n_generated,
+	    run->first_ns == 0 ? 0.0 :
 	    (double)(run->first_ns - run->start_ns) / 1e6,
 	    seconds_since(run->start_ns) * 1e3,
-	    run->finish != NULL ? run->finish : "none");
+	    run->n_open == 0 ? run->choices[0].finish : "none");
+}
+
+static void
+free_run(struct run *run)
+{
+	for (int i = 0; i < run->n_choices; i++) {
+		struct choice *c = &run->choices[i];
+
+		upstream_close(c->up);
+		buf_free(&c->said);
+		buf_free(&c->thought);
+		json_decref(c->logprobs);
+	}
+	free(run->choices);
+	for (size_t i = 0; run->echoes != NULL &&
+	    i < json_array_size(run->q->prompts); i++)
+		free(run->echoes[i]);
+	free(run->echoes);
+	buf_free(&run->out);
 }
 
 void
@@ -314,7 +267,5 @@ answer(struct gateway *gw, struct web_request *rq,
 		admitted(&run);
 	}
 	atomic_fetch_sub(&gw->n_answering, 1);
-	upstream_close(run.up);
-	buf_free(&run.out);
-	free(run.echo);
+	free_run(&run);
 }

@@ -106,6 +106,13 @@ ask_model(struct upstream *u, const char *boot)
 		COPY(m.backend, i.backend);
 		COPY(m.fingerprint, i.fingerprint);
 		COPY(m.selfcheck, i.selfcheck);
+		COPY(m.file, i.file);
+		COPY(m.chat_template, i.chat_template);
+		COPY(m.bos_token, i.bos_token);
+		COPY(m.eos_token, i.eos_token);
+		m.thinks = i.thinks;
+		m.n_embd = i.n_embd;
+		m.n_slots = i.n_slots;
 		m.n_ctx = i.n_ctx;
 		m.n_ctx_train = i.n_ctx_train;
 		m.n_vocab = i.n_vocab;
@@ -171,7 +178,7 @@ send_acks(struct upstream *u, json_t *ack)
 			/* It asks for itself, to be sure. */
 			if (q != NULL && !q->pieces.finished) {
 				q->heard_ms = 0;
-				pthread_cond_signal(&q->cond);
+				upstream_wake(q);
 			}
 		}
 		pthread_mutex_unlock(&u->lock);

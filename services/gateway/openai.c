@@ -35,7 +35,30 @@ openai_usage_read(const json_t *stats, struct openai_usage *u)
 		    json_object_get(stats, "prefill_ms")),
 		.decode_ms = json_number_value(
 		    json_object_get(stats, "decode_ms")),
+		.n_drafted = json_integer_value(
+		    json_object_get(stats, "n_drafted")),
+		.n_accepted = json_integer_value(
+		    json_object_get(stats, "n_accepted")),
 	};
+}
+
+void
+openai_usage_add(struct openai_usage *all, const struct openai_usage *one,
+    bool with_prompt)
+{
+	if (with_prompt) {
+		all->n_prompt += one->n_prompt;
+		all->n_cached += one->n_cached;
+	}
+	all->n_generated += one->n_generated;
+	all->n_reasoning += one->n_reasoning;
+	all->n_drafted += one->n_drafted;
+	all->n_accepted += one->n_accepted;
+	/* They ran together: the longest is how long it took. */
+	if (one->prefill_ms > all->prefill_ms)
+		all->prefill_ms = one->prefill_ms;
+	if (one->decode_ms > all->decode_ms)
+		all->decode_ms = one->decode_ms;
 }
 
 const char *
@@ -51,13 +74,14 @@ openai_finish(const char *finish)
 static json_t *
 usage_json(const struct openai_usage *u)
 {
-	return json_pack("{s:I, s:I, s:I, s:{s:I}, s:{s:i}}",
+	return json_pack("{s:I, s:I, s:I, s:{s:I}, s:{s:I}}",
 	    "prompt_tokens", (json_int_t)u->n_prompt,
 	    "completion_tokens", (json_int_t)u->n_generated,
 	    "total_tokens", (json_int_t)(u->n_prompt + u->n_generated),
 	    "prompt_tokens_details",
 	    "cached_tokens", (json_int_t)u->n_cached,
-	    "completion_tokens_details", "reasoning_tokens", 0);
+	    "completion_tokens_details", "reasoning_tokens",
+	    (json_int_t)u->n_reasoning);
 }
 
 static double
@@ -72,8 +96,7 @@ timings_json(const struct openai_usage *u)
 {
 	double n_prompt = (double)(u->n_prompt - u->n_cached);
 	double n = (double)u->n_generated;
-
-	return json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:f, s:f, s:f}",
+	json_t *v = json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:f, s:f, s:f}",
 	    "cache_n", (json_int_t)u->n_cached,
 	    "prompt_n", (json_int_t)(u->n_prompt - u->n_cached),
 	    "prompt_ms", u->prefill_ms,
@@ -83,6 +106,19 @@ timings_json(const struct openai_usage *u)
 	    "predicted_ms", u->decode_ms,
 	    "predicted_per_token_ms", per(u->decode_ms, n),
 	    "predicted_per_second", per(n * 1e3, u->decode_ms));
+
+	if (v != NULL && u->n_drafted > 0) {
+		json_object_set_new(v, "draft_n", json_integer(u->n_drafted));
+		json_object_set_new(v, "draft_n_accepted",
+		    json_integer(u->n_accepted));
+	}
+	return v;
+}
+
+void
+openai_add_timings(json_t *v, const struct openai_usage *u)
+{
+	json_object_set_new(v, "timings", timings_json(u));
 }
 
 /* Everything but usage and timings; choices is released. */
@@ -95,96 +131,151 @@ envelope(const struct openai_answer *a, const char *object, json_t *choices)
 	    "choices", choices);
 }
 
+static const char *
+object_of_chunk(const struct openai_answer *a)
+{
+	return a->chat ? "chat.completion.chunk" : "text_completion";
+}
+
 /* content and logprobs are released; NULL logprobs: null. */
 static json_t *
-chunk(const struct openai_answer *a, json_t *content, json_t *logprobs,
-    const char *finish)
+chunk(const struct openai_answer *a, int index, json_t *content,
+    json_t *logprobs, const char *finish)
 {
-	json_t *choice = json_pack("{s:i, s:o, s:o, s:s?}", "index", 0,
+	json_t *choice = json_pack("{s:i, s:o, s:o, s:s?}", "index", index,
 	    a->chat ? "delta" : "text", content,
 	    "logprobs", logprobs != NULL ? logprobs : json_null(),
 	    "finish_reason", finish);
-	json_t *v = envelope(a,
-	    a->chat ? "chat.completion.chunk" : "text_completion",
-	    json_pack("[o]", choice));
+	json_t *v = envelope(a, object_of_chunk(a), json_pack("[o]", choice));
 
 	if (v != NULL && a->include_usage)
 		json_object_set_new(v, "usage", json_null());
 	return v;
 }
 
-json_t *
-openai_chunk_first(const struct openai_answer *a)
+static json_t *
+nothing(const struct openai_answer *a)
 {
-	return chunk(a, a->chat ? json_pack("{s:s, s:s}", "role", "assistant",
-	    "content", "") : json_string(""), NULL, NULL);
+	return a->chat ? json_object() : json_string("");
+}
+
+json_t *
+openai_chunk_first(const struct openai_answer *a, int index)
+{
+	return chunk(a, index, a->chat ? json_pack("{s:s, s:s}", "role",
+	    "assistant", "content", "") : json_string(""), NULL, NULL);
 }
 
 static json_t *
-logprobs_json(struct openai_answer *a, const json_t *logprobs)
+logprobs_json(const struct openai_answer *a, struct openai_choice *c,
+    const json_t *logprobs)
 {
 	if (!a->logprobs || logprobs == NULL)
 		return NULL;
 	return a->chat ? openai_logprobs_chat(logprobs) :
-	    openai_logprobs_completion(logprobs, &a->text_offset);
+	    openai_logprobs_completion(logprobs, &c->text_offset);
 }
 
-json_t *
-openai_chunk_text(struct openai_answer *a, const char *text,
-    const json_t *logprobs)
+/* Both names that clients know for what was thought. */
+static void
+add_thought(json_t *v, const struct openai_text *text)
 {
-	return chunk(a, a->chat ? json_pack("{s:s}", "content", text) :
-	    json_string(text), logprobs_json(a, logprobs), NULL);
+	json_t *s;
+
+	if (v == NULL || text->n_thought == 0)
+		return;
+	s = json_stringn(text->thought, text->n_thought);
+	json_object_set(v, "reasoning", s);
+	json_object_set_new(v, "reasoning_content", s);
 }
 
 json_t *
-openai_chunk_last(const struct openai_answer *a, const char *finish,
+openai_chunk_text(const struct openai_answer *a, struct openai_choice *c,
+    const struct openai_text *text, const json_t *logprobs)
+{
+	json_t *content;
+
+	if (!a->chat) {
+		content = json_stringn(text->said, text->n_said);
+	} else {
+		content = json_object();
+		add_thought(content, text);
+		if (text->n_said > 0 || text->n_thought == 0)
+			json_object_set_new(content, "content",
+			    json_stringn(text->said, text->n_said));
+	}
+	return chunk(a, c->index, content, logprobs_json(a, c, logprobs),
+	    NULL);
+}
+
+json_t *
+openai_chunk_last(const struct openai_answer *a, int index, const char *finish,
     const struct openai_usage *u)
 {
-	json_t *v = chunk(a, a->chat ? json_object() : json_string(""), NULL,
-	    finish);
+	json_t *v = chunk(a, index, nothing(a), NULL, finish);
 
 	if (v != NULL && !a->include_usage)
-		json_object_set_new(v, "timings", timings_json(u));
+		openai_add_timings(v, u);
 	return v;
 }
 
 json_t *
 openai_chunk_usage(const struct openai_answer *a, const struct openai_usage *u)
 {
-	json_t *v = envelope(a,
-	    a->chat ? "chat.completion.chunk" : "text_completion",
-	    json_array());
+	json_t *v = envelope(a, object_of_chunk(a), json_array());
 
 	if (v != NULL) {
 		json_object_set_new(v, "usage", usage_json(u));
-		json_object_set_new(v, "timings", timings_json(u));
+		openai_add_timings(v, u);
 	}
 	return v;
 }
 
 json_t *
-openai_whole(struct openai_answer *a, const char *text, size_t n_text,
-    const json_t *logprobs, const char *finish, const struct openai_usage *u)
+openai_chunk_progress(const struct openai_answer *a, int index,
+    const struct openai_progress *p)
 {
-	json_t *shown = logprobs_json(a, logprobs), *choice, *v;
+	json_t *v = chunk(a, index, nothing(a), NULL, NULL);
+
+	if (v != NULL)
+		json_object_set_new(v, "prompt_progress",
+		    json_pack("{s:I, s:I, s:I, s:f}",
+		    "total", (json_int_t)p->n_prompt,
+		    "cache", (json_int_t)p->n_cached,
+		    "processed", (json_int_t)p->n_done, "time_ms", p->ms));
+	return v;
+}
+
+json_t *
+openai_whole_choice(const struct openai_answer *a, struct openai_choice *c,
+    const struct openai_text *text, const json_t *logprobs,
+    const char *finish)
+{
+	json_t *shown = logprobs_json(a, c, logprobs), *message;
 
 	if (shown == NULL)
 		shown = json_null();
-	if (a->chat)
-		choice = json_pack("{s:i, s:{s:s, s:s%, s:n}, s:o, s:s}",
-		    "index", 0, "message", "role", "assistant",
-		    "content", text, n_text, "refusal",
-		    "logprobs", shown, "finish_reason", finish);
-	else
-		choice = json_pack("{s:s%, s:i, s:o, s:s}", "text", text,
-		    n_text, "index", 0, "logprobs", shown,
+	if (!a->chat)
+		return json_pack("{s:s%, s:i, s:o, s:s}", "text", text->said,
+		    text->n_said, "index", c->index, "logprobs", shown,
 		    "finish_reason", finish);
-	v = envelope(a, a->chat ? "chat.completion" : "text_completion",
-	    json_pack("[o]", choice));
+	message = json_pack("{s:s, s:s%, s:n}", "role", "assistant", "content",
+	    text->said, text->n_said, "refusal");
+	add_thought(message, text);
+	return json_pack("{s:i, s:o, s:o, s:s}", "index", c->index, "message",
+	    message, "logprobs", shown, "finish_reason", finish);
+}
+
+json_t *
+openai_whole(const struct openai_answer *a, json_t *choices,
+    const struct openai_usage *u)
+{
+	json_t *v = envelope(a, a->chat ? "chat.completion" :
+	    "text_completion", choices);
+
 	if (v != NULL) {
 		json_object_set_new(v, "usage", usage_json(u));
-		json_object_set_new(v, "timings", timings_json(u));
+		openai_add_timings(v, u);
 	}
 	return v;
 }

@@ -1,8 +1,7 @@
 /*
- * Sampling, lengths, stops, streaming: the members that a chat and a completion
- * share.  Numbers are one table; the rest has a function each.
+ * Model, sampling, lengths, how many answers: the members that a chat and a
+ * completion share.  Numbers are one table; the rest has a function each.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -27,6 +26,7 @@ static const struct number {
 	{ "repeat_penalty", "repeat_penalty", REAL, 0.01, 10 },
 	{ "repeat_last_n", "repeat_last_n", COUNT, 0, DECODE_CTX_MAX },
 	{ "top_k", "top_k", COUNT, -1, 1 << 20 },	/* -1 as in vLLM: all */
+	{ "min_keep", "min_keep", COUNT, 0, 1 << 20 },
 };
 
 const json_t *
@@ -40,19 +40,27 @@ openai_member(const json_t *body, const char *name)
 void
 openai_request_free(struct openai_request *q)
 {
+	json_decref(q->prompts);
 	json_decref(q->generate);
 	*q = (struct openai_request){ 0 };
 }
 
 int
-openai_begin(const json_t *body, bool chat, struct openai_request *q, struct err *e)
+openai_begin(const json_t *body, bool chat, struct openai_request *q,
+    struct err *e)
 {
-	*q = (struct openai_request){ .chat = chat };
-	if (!json_is_object(body))
+	*q = (struct openai_request){ .chat = chat, .n = 1, .best_of = 1 };
+	if (!json_is_object(body)) {
+		*q = (struct openai_request){ 0 };
 		return err_set(e, ERR_BAD_MESSAGE,
 		    "the body is not a JSON object");
-	if ((q->generate = json_object()) == NULL)
+	}
+	q->generate = json_object();
+	q->prompts = json_array();
+	if (q->generate == NULL || q->prompts == NULL) {
+		openai_request_free(q);
 		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
+	}
 	return 0;
 }
 
@@ -61,6 +69,33 @@ openai_not_offered(struct err *e, const char *name)
 {
 	return err_set_param(e, ERR_UNSUPPORTED, name, "'%s' is not offered",
 	    name);
+}
+
+int
+openai_parse_bool(const json_t *body, const char *name, bool *out,
+    struct err *e)
+{
+	const json_t *v = openai_member(body, name);
+
+	if (v == NULL)
+		return 0;
+	if (!json_is_boolean(v))
+		return err_set_param(e, ERR_RANGE, name,
+		    "'%s' is neither true nor false", name);
+	*out = json_is_true(v);
+	return 0;
+}
+
+int
+openai_parse_model(const json_t *body, const char **out, struct err *e)
+{
+	const json_t *model = openai_member(body, "model");
+
+	if (!json_is_string(model) || json_string_length(model) == 0)
+		return err_set_param(e, ERR_BAD_MESSAGE, "model", model == NULL ?
+		    "'model' is missing" : "'model' is not a name");
+	*out = json_string_value(model);
+	return 0;
 }
 
 static int
@@ -83,139 +118,80 @@ parse_number(const json_t *v, const struct number *n, json_t *generate,
 }
 
 static int
-parse_bool(const json_t *body, const char *name, bool *out, struct err *e)
+parse_seed(const json_t *body, uint64_t *seed, struct err *e)
 {
-	const json_t *v = openai_member(body, name);
-
-	if (v == NULL)
-		return 0;
-	if (!json_is_boolean(v))
-		return err_set_param(e, ERR_RANGE, name,
-		    "'%s' is neither true nor false", name);
-	*out = json_is_true(v);
-	return 0;
-}
-
-static int
-parse_seed(const json_t *body, json_t *generate, struct err *e)
-{
-	const uint64_t mask = (1ULL << 53) - 1;	/* exact in every JSON number */
 	const json_t *v = openai_member(body, "seed");
-	uint64_t seed;
 
 	if (v != NULL && !json_is_integer(v))
 		return err_set_param(e, ERR_RANGE, "seed",
 		    "'seed' is not an integer");
 	if (v != NULL)
-		seed = (uint64_t)json_integer_value(v);
-	else if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		*seed = (uint64_t)json_integer_value(v);
+	else if (getrandom(seed, sizeof(*seed), 0) != sizeof(*seed))
 		return err_set(e, ERR_SYSTEM, "no random seed");
-	json_object_set_new(generate, "seed",
-	    json_integer((json_int_t)(seed & mask)));
 	return 0;
 }
 
 static int
-add_stop(const json_t *v, json_t *stops, struct err *e)
-{
-	size_t n = json_string_length(v);
-
-	if (!json_is_string(v))
-		return err_set_param(e, ERR_RANGE, "stop",
-		    "'stop' is neither a string nor a list of strings");
-	if (n == 0 || n > OPENAI_STOP_BYTES_MAX)
-		return err_set_param(e, ERR_RANGE, "stop",
-		    "a string of 'stop' has %zu bytes, not 1 to %d", n,
-		    OPENAI_STOP_BYTES_MAX);
-	json_array_append(stops, (json_t *)(uintptr_t)v);
-	return 0;
-}
-
-static int
-parse_stop(const json_t *body, json_t *generate, struct err *e)
-{
-	const json_t *v = openai_member(body, "stop");
-	size_t n = json_array_size(v);
-	json_t *stops;
-	int r = 0;
-
-	if (v == NULL)
-		return 0;
-	if (n > OPENAI_STOPS_MAX)
-		return err_set_param(e, ERR_RANGE, "stop",
-		    "'stop' has %zu strings, more than %d", n,
-		    OPENAI_STOPS_MAX);
-	stops = json_array();
-	if (!json_is_array(v))
-		r = add_stop(v, stops, e);
-	for (size_t i = 0; r == 0 && i < n; i++)
-		r = add_stop(json_array_get(v, i), stops, e);
-	if (r == 0)
-		json_object_set(generate, "stop", stops);
-	json_decref(stops);
-	return r;
-}
-
-static int
-parse_logit_bias(const json_t *body, json_t *generate, struct err *e)
-{
-	const json_t *v = openai_member(body, "logit_bias"), *bias;
-	const char *id;
-
-	if (v == NULL)
-		return 0;
-	if (!json_is_object(v))
-		return err_set_param(e, ERR_RANGE, "logit_bias",
-		    "'logit_bias' is not an object of token id and bias");
-	if (json_object_size(v) > 1024)
-		return err_set_param(e, ERR_RANGE, "logit_bias",
-		    "'logit_bias' has %zu members, more than 1024",
-		    json_object_size(v));
-	json_object_foreach((json_t *)(uintptr_t)v, id, bias) {
-		size_t n = strlen(id);
-		double x = json_number_value(bias);
-
-		if (n == 0 || n > 7 || strspn(id, "0123456789") != n)
-			return err_set_param(e, ERR_RANGE, "logit_bias",
-			    "a name in 'logit_bias' is not a token id");
-		if (!json_is_number(bias) || !(x >= -100 && x <= 100))
-			return err_set_param(e, ERR_RANGE, "logit_bias",
-			    "the bias of token %s is not a number from -100 "
-			    "to 100", id);
-	}
-	json_object_set(generate, "logit_bias", (json_t *)(uintptr_t)v);
-	return 0;
-}
-
-/* n and best_of: one answer to a request. */
-static int
-parse_one(const json_t *body, const char *name, struct err *e)
+parse_answers(const json_t *body, const char *name, int *out, struct err *e)
 {
 	const json_t *v = openai_member(body, name);
 
-	if (v == NULL || (json_is_integer(v) && json_integer_value(v) == 1))
+	if (v == NULL)
 		return 0;
-	return err_set_param(e, ERR_UNSUPPORTED, name,
-	    "'%s' other than 1 is not offered: send the request again", name);
+	if (!json_is_integer(v) || json_integer_value(v) < 1 ||
+	    json_integer_value(v) > OPENAI_N_MAX)
+		return err_set_param(e, ERR_RANGE, name,
+		    "'%s' is not an integer from 1 to %d", name,
+		    OPENAI_N_MAX);
+	*out = (int)json_integer_value(v);
+	return 0;
 }
 
+/* n answers of each prompt, the best ones of best_of. */
+static int
+parse_n(const json_t *body, struct openai_request *q, struct err *e)
+{
+	int r;
+
+	if ((r = parse_answers(body, "n", &q->n, e)) != 0)
+		return r;
+	q->best_of = q->n;
+	if (q->chat)
+		return 0;
+	if ((r = parse_answers(body, "best_of", &q->best_of, e)) != 0)
+		return r;
+	if (q->best_of < q->n)
+		return err_set_param(e, ERR_RANGE, "best_of",
+		    "'best_of' is %d, less than n, which is %d", q->best_of,
+		    q->n);
+	return 0;
+}
+
+/* By its first name that is there. */
 static int
 parse_max_tokens(const json_t *body, const struct openai_request *q,
     struct err *e)
 {
-	const char *name = "max_completion_tokens";
-	const json_t *v = q->chat ? openai_member(body, name) : NULL;
+	static const char *const names[] = {
+		"max_completion_tokens", "max_tokens", "n_predict",
+	};
 	json_int_t n = q->chat ? 0 : OPENAI_COMPLETION_TOKENS;
 
-	if (v == NULL) {
-		name = "max_tokens";
-		v = openai_member(body, name);
-	}
-	if (v != NULL) {
-		if (!json_is_integer(v) || json_integer_value(v) < 1)
-			return err_set_param(e, ERR_RANGE, name,
-			    "'%s' is not a positive integer", name);
-		n = json_integer_value(v);
+	for (size_t i = q->chat ? 0 : 1; i < 3; i++) {
+		const json_t *v = openai_member(body, names[i]);
+
+		if (v == NULL)
+			continue;
+		/* llama-server: -1 is no limit. */
+		if (i == 2 && json_is_integer(v) && json_integer_value(v) == -1)
+			n = 0;
+		else if (!json_is_integer(v) || json_integer_value(v) < 1)
+			return err_set_param(e, ERR_RANGE, names[i],
+			    "'%s' is not a positive integer", names[i]);
+		else
+			n = json_integer_value(v);
+		break;
 	}
 	/* More than any context is as good as all of it. */
 	json_object_set_new(q->generate, "max_tokens",
@@ -223,51 +199,61 @@ parse_max_tokens(const json_t *body, const struct openai_request *q,
 	return 0;
 }
 
-static int
-parse_stream(const json_t *body, struct openai_request *q, struct err *e)
-{
-	const json_t *options = openai_member(body, "stream_options");
-	int r;
-
-	if ((r = parse_bool(body, "stream", &q->stream, e)) != 0 ||
-	    options == NULL)
-		return r;
-	if (!q->stream)
-		return err_set_param(e, ERR_RANGE, "stream_options",
-		    "'stream_options' is only for a request with stream true");
-	if (!json_is_object(options))
-		return err_set_param(e, ERR_RANGE, "stream_options",
-		    "'stream_options' is not an object");
-	return parse_bool(options, "include_usage", &q->include_usage, e);
-}
-
 int
 openai_parse_params(const json_t *body, struct openai_request *q,
     struct err *e)
 {
-	const json_t *model = openai_member(body, "model"), *v;
-	bool ignore_eos = false;
+	bool ignore_eos = false, cache_prompt = true;
+	const json_t *v;
 	int r;
 
-	if (!json_is_string(model) || json_string_length(model) == 0)
-		return err_set_param(e, ERR_BAD_MESSAGE, "model", model == NULL ?
-		    "'model' is missing" : "'model' is not a name");
-	q->model = json_string_value(model);
+	if ((r = openai_parse_model(body, &q->model, e)) != 0)
+		return r;
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		if ((v = openai_member(body, numbers[i].name)) != NULL &&
 		    (r = parse_number(v, &numbers[i], q->generate, e)) != 0)
 			return r;
-	if ((r = parse_one(body, "n", e)) != 0 ||
+	if ((r = parse_n(body, q, e)) != 0 ||
 	    (r = parse_max_tokens(body, q, e)) != 0 ||
-	    (r = parse_seed(body, q->generate, e)) != 0 ||
-	    (r = parse_stop(body, q->generate, e)) != 0 ||
-	    (r = parse_logit_bias(body, q->generate, e)) != 0 ||
-	    (r = parse_bool(body, "ignore_eos", &ignore_eos, e)) != 0 ||
-	    (r = parse_stream(body, q, e)) != 0)
+	    (r = parse_seed(body, &q->seed, e)) != 0 ||
+	    (r = openai_parse_bool(body, "ignore_eos", &ignore_eos, e)) != 0 ||
+	    (r = openai_parse_bool(body, "cache_prompt", &cache_prompt,
+	    e)) != 0 ||
+	    (r = openai_refuse(body, q->chat, e)) != 0 ||
+	    (r = openai_parse_output(body, q, e)) != 0)
 		return r;
-	if (!q->chat)
-		r = parse_one(body, "best_of", e);
 	if (ignore_eos)
 		json_object_set_new(q->generate, "ignore_eos", json_true());
-	return r;
+	if (!cache_prompt)
+		json_object_set_new(q->generate, "cache_prompt", json_false());
+	return 0;
+}
+
+/* A member of the family of seeds that a request has; its own is the first. */
+static uint64_t
+seed_of(uint64_t seed, int k)
+{
+	const uint64_t mask = (1ULL << 53) - 1;	/* exact in every JSON number */
+	uint64_t x = seed + (uint64_t)k * 0x9E3779B97F4A7C15;
+
+	if (k == 0)
+		return seed & mask;
+	/* splitmix64 (Steele et al. 2014): near seeds have far answers. */
+	x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+	x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+	return (x ^ (x >> 31)) & mask;
+}
+
+json_t *
+openai_generate(const struct openai_request *q, size_t p, int k)
+{
+	json_t *g = json_copy(q->generate);
+
+	if (g == NULL || json_object_update(g, json_array_get(q->prompts,
+	    p)) != 0 || json_object_set_new(g, "seed", json_integer(
+	    (json_int_t)seed_of(q->seed, k))) != 0) {
+		json_decref(g);
+		return NULL;
+	}
+	return g;
 }

@@ -24,6 +24,7 @@ piece_list_free(struct piece *p)
 		json_decref(p->tokens);
 		json_decref(p->logprobs);
 		json_decref(p->stats);
+		free(p->vector);
 		free(p);
 		p = next;
 	}
@@ -67,8 +68,10 @@ piece_new(const struct decode_piece *d, int64_t time_us)
 	};
 	if (json_array_size(d->logprobs) > 0)
 		p->logprobs = json_deep_copy(d->logprobs);
-	if (d->finish[0] != '\0')
+	if (json_object_size(d->stats) > 0)
 		p->stats = json_deep_copy(d->stats);
+	if (d->vector[0] != '\0')
+		p->vector = strdup(d->vector);
 	strncpy(p->finish, d->finish, sizeof(p->finish) - 1);
 	memcpy(p->text, d->text, n_text + 1);
 	return p;

@@ -29,12 +29,23 @@ upstream_find(struct upstream *u, const char *id)
 }
 
 void
+upstream_wake(struct upstream_request *q)
+{
+	struct upstream_waiter *w = q->waiter;
+
+	pthread_mutex_lock(&w->lock);
+	w->woken = true;
+	pthread_cond_signal(&w->cond);
+	pthread_mutex_unlock(&w->lock);
+}
+
+void
 upstream_wake_all(struct upstream *u)
 {
 	for (int i = 0; i < UPSTREAM_BUCKETS; i++)
 		for (struct upstream_request *q = u->table[i]; q != NULL;
 		    q = q->next)
-			pthread_cond_signal(&q->cond);
+			upstream_wake(q);
 }
 
 static int
@@ -53,8 +64,10 @@ request_new(struct upstream *u, json_t *generate, struct upstream_request **q,
 	}
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&new->cond, &attr);
+	pthread_cond_init(&new->own.cond, &attr);
 	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&new->own.lock, NULL);
+	new->waiter = &new->own;
 	random_hex(new->id, DECODE_ID_LEN / 2);
 	new->u = u;
 	new->generate = json_incref(generate);
@@ -67,7 +80,8 @@ request_new(struct upstream *u, json_t *generate, struct upstream_request **q,
 static void
 request_free(struct upstream_request *q)
 {
-	pthread_cond_destroy(&q->cond);
+	pthread_cond_destroy(&q->own.cond);
+	pthread_mutex_destroy(&q->own.lock);
 	pieces_free(&q->pieces);
 	json_decref(q->generate);
 	free(q);
@@ -189,53 +203,6 @@ int64_t
 upstream_n_prompt(const struct upstream_request *q)
 {
 	return q->n_prompt;
-}
-
-static void
-wait_until(struct upstream_request *q, int64_t at_ms)
-{
-	struct timespec t = {
-		.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000,
-	};
-
-	pthread_cond_timedwait(&q->cond, &q->u->lock, &t);
-}
-
-int
-upstream_wait(struct upstream_request *q, int timeout_ms, struct piece **list,
-    struct err *e)
-{
-	int64_t now = clock_ms(), until = now + timeout_ms;
-	enum resume_step step = RESUME_NONE;
-
-	*list = NULL;
-	pthread_mutex_lock(&q->u->lock);
-	q->waiting = true;
-	for (;; now = clock_ms()) {
-		if ((*list = pieces_take(&q->pieces)) != NULL)
-			break;
-		if ((step = resume_next(q, now, e)) == RESUME_GIVE_UP ||
-		    (now >= until && step == RESUME_NONE))
-			break;
-		if (step == RESUME_NONE) {
-			int64_t soon = now + UPSTREAM_RETRY_MS;
-
-			/* A stream that is well looks again only at the end. */
-			if (q->lost_ms == 0 && q->retry_ms <= now)
-				soon = until;
-			wait_until(q, soon < until ? soon : until);
-			continue;
-		}
-		pthread_mutex_unlock(&q->u->lock);
-		if (step == RESUME_REPLAY)
-			resume_replay(q);
-		else
-			resume_submit(q);
-		pthread_mutex_lock(&q->u->lock);
-	}
-	q->waiting = false;
-	pthread_mutex_unlock(&q->u->lock);
-	return *list == NULL && step == RESUME_GIVE_UP ? (int)e->code : 0;
 }
 
 void

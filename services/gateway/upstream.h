@@ -50,7 +50,10 @@ struct upstream_model {
 	char id[257], architecture[65], format[65], backend[65];
 	char fingerprint[65];
 	char selfcheck[17];	/* passed, failed or absent */
+	char file[257], chat_template[65], bos_token[257], eos_token[257];
+	bool thinks;		/* it knows <think> and </think> */
 	int64_t n_ctx, n_ctx_train, n_vocab, n_params, size_bytes, created;
+	int64_t n_embd, n_slots;
 };
 
 /* Name and meaning. */
@@ -120,6 +123,23 @@ int64_t upstream_n_prompt(const struct upstream_request *q);
  */
 int upstream_wait(struct upstream_request *q, int timeout_ms,
     struct piece **list, struct err *e);
+
+/*
+ * The same for q [n], n > 0, that belong to one thread and may have different
+ * workers: lists [n], each as above.  Returns as soon as one of them has pieces
+ * or news; on failure of one all lists are NULL.
+ */
+int upstream_wait_any(struct upstream_request *const *q, int n, int timeout_ms,
+    struct piece **lists, struct err *e);
+
+/* Where a request stands before its first token, as the worker last said. */
+struct upstream_progress {
+	int place;		/* in the queue, from 1; 0: not in it */
+	int64_t n_prompt, n_cached, n_done;	/* tokens; 0: not begun */
+	double ms;		/* since it has a slot */
+};
+void upstream_progress(struct upstream_request *q,
+    struct upstream_progress *p);
 
 /* The client has taken the tokens before next_seq: the worker may forget them
  * and go on. */

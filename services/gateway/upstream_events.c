@@ -61,7 +61,7 @@ upstream_add_piece(struct upstream_request *q, json_t *obj, int64_t time_us)
 		return;
 	}
 	c->gaps += q->pieces.n_gaps - n_gaps;
-	pthread_cond_signal(&q->cond);
+	upstream_wake(q);
 }
 
 static void
@@ -92,6 +92,30 @@ on_step(struct upstream *u, json_t *obj)
 			memcpy(q->boot, u->boot, sizeof(q->boot));
 		if (strcmp(q->boot, s.boot) == 0)
 			upstream_add_piece(q, piece, s.time_us);
+	}
+}
+
+/* Where a request stands; whoever waits for its first token may tell. */
+static void
+note_progress(struct upstream_request *q, const struct decode_status *s,
+    const char *id)
+{
+	const json_t *prefill = json_object_get(s->prefill, id);
+	struct upstream_progress p = {
+		.place = (int)json_integer_value(
+		    json_object_get(s->waiting, id)),
+		.n_prompt = json_integer_value(json_array_get(prefill, 0)),
+		.n_cached = json_integer_value(json_array_get(prefill, 1)),
+		.n_done = json_integer_value(json_array_get(prefill, 2)),
+		.ms = json_number_value(json_array_get(prefill, 3)),
+	};
+	bool news = p.place != q->progress.place ||
+	    p.n_done != q->progress.n_done;
+
+	q->progress = p;
+	if (news && q->pieces.next == 0) {
+		q->news = true;
+		upstream_wake(q);
 	}
 }
 
@@ -128,7 +152,8 @@ on_status(struct upstream *u, json_t *obj)
 		pieces_know(&q->pieces, q->told);
 		q->told = json_integer_value(next);
 		if (pieces_gap(&q->pieces))
-			pthread_cond_signal(&q->cond);
+			upstream_wake(q);
+		note_progress(q, &s, id);
 	}
 }
 

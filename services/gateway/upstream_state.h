@@ -48,6 +48,14 @@ struct upstream {
 	struct upstream_counters counters;	/* atomic */
 };
 
+/* Who waits for one or more requests.  Its lock is taken last and held for
+ * nothing else. */
+struct upstream_waiter {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool woken;
+};
+
 struct upstream_request {
 	struct upstream_request *next;	/* in its bucket */
 	struct upstream *u;		/* constant, like the next four */
@@ -61,7 +69,10 @@ struct upstream_request {
 	struct pieces pieces;
 	int64_t taken, acked;		/* seq */
 	int64_t told;			/* seq that the last status had */
-	pthread_cond_t cond;
+	struct upstream_waiter own;	/* of its thread */
+	struct upstream_waiter *waiter;	/* own, or that of one waited for with it */
+	struct upstream_progress progress;
+	bool news;			/* progress changed */
 	bool waiting;			/* its thread is in upstream_wait */
 	bool away;			/* no worker has it: to be resumed */
 	int64_t heard_ms;		/* the last piece or answer */
@@ -72,6 +83,7 @@ struct upstream_request {
 
 /* All of the following: with the lock held. */
 struct upstream_request *upstream_find(struct upstream *u, const char *id);
+void upstream_wake(struct upstream_request *q);
 void upstream_wake_all(struct upstream *u);
 void upstream_adopt_boot(struct upstream *u, const char *boot);
 enum upstream_state upstream_state_now(const struct upstream *u, int64_t now);

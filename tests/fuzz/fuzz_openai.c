@@ -11,11 +11,23 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
+static void
+check_generate(json_t *obj)
+{
+	struct decode_generate g;
+	struct err e;
+
+	json_object_set_new(obj, "id",
+	    json_string("0123456789abcdef0123456789abcdef"));
+	if (field_decode(decode_generate_fields(), sizeof(g), obj, &g, &e) != 0)
+		abort();
+	json_decref(obj);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct openai_request q;
-	struct decode_generate g;
 	struct err e = { 0 };
 	json_t *body;
 	int r;
@@ -29,11 +41,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		if (e.code != r || e.text[0] == '\0' || q.generate != NULL)
 			abort();
 	} else {
-		json_object_set_new(q.generate, "id",
-		    json_string("0123456789abcdef0123456789abcdef"));
-		if (field_decode(decode_generate_fields(), sizeof(g),
-		    q.generate, &g, &e) != 0)
-			abort();
+		for (size_t p = 0; p < json_array_size(q.prompts); p++)
+			check_generate(openai_generate(&q, p, q.best_of - 1));
 		openai_request_free(&q);
 	}
 	json_decref(body);

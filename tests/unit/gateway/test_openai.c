@@ -8,6 +8,7 @@
 #include "openai.h"
 
 static struct openai_answer a;
+static struct openai_choice choice;
 static const struct openai_usage usage = {
 	.n_prompt = 11, .n_cached = 1, .n_generated = 4,
 	.prefill_ms = 20, .decode_ms = 8,
@@ -19,6 +20,31 @@ begin(bool chat)
 	openai_answer_init(&a, chat, "m", "0123456789abcdef0123");
 	a.created = 1;
 	strcpy(a.id, "x");
+	choice = (struct openai_choice){ 0 };
+}
+
+static struct openai_text
+text_of(const char *said, const char *thought)
+{
+	return (struct openai_text){ .said = said, .n_said = strlen(said),
+		.thought = thought, .n_thought = strlen(thought) };
+}
+
+static json_t *
+text_chunk(const char *said, const json_t *logprobs)
+{
+	struct openai_text text = text_of(said, "");
+
+	return openai_chunk_text(&a, &choice, &text, logprobs);
+}
+
+static json_t *
+whole(const char *said, const char *finish)
+{
+	struct openai_text text = text_of(said, "");
+
+	return openai_whole(&a, json_pack("[o]", openai_whole_choice(&a,
+	    &choice, &text, NULL, finish)), &usage);
 }
 
 /* v as one event, compared with what is wanted after the shared members. */
@@ -50,13 +76,13 @@ START_TEST(a_chat_stream_has_the_chunks_of_openai)
 	const char *o = "chat.completion.chunk";
 
 	begin(true);
-	check_event(openai_chunk_first(&a), o, "[{\"index\":0,\"delta\":{"
+	check_event(openai_chunk_first(&a, 0), o, "[{\"index\":0,\"delta\":{"
 	    "\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,"
 	    "\"finish_reason\":null}]");
-	check_event(openai_chunk_text(&a, "\xc3\xa9\"\n", NULL), o,
+	check_event(text_chunk("\xc3\xa9\"\n", NULL), o,
 	    "[{\"index\":0,\"delta\":{\"content\":\"\xc3\xa9\\\"\\n\"},"
 	    "\"logprobs\":null,\"finish_reason\":null}]");
-	check_event(openai_chunk_last(&a, "stop", &usage), o, "[{\"index\":0,"
+	check_event(openai_chunk_last(&a, 0, "stop", &usage), o, "[{\"index\":0,"
 	    "\"delta\":{},\"logprobs\":null,\"finish_reason\":\"stop\"}],"
 	    TIMINGS);
 }
@@ -68,10 +94,10 @@ START_TEST(usage_comes_last_and_is_null_before)
 
 	begin(true);
 	a.include_usage = true;
-	check_event(openai_chunk_text(&a, "a", NULL), o,
+	check_event(text_chunk("a", NULL), o,
 	    "[{\"index\":0,\"delta\":{\"content\":\"a\"},\"logprobs\":null,"
 	    "\"finish_reason\":null}],\"usage\":null");
-	check_event(openai_chunk_last(&a, "length", &usage), o,
+	check_event(openai_chunk_last(&a, 0, "length", &usage), o,
 	    "[{\"index\":0,\"delta\":{},\"logprobs\":null,"
 	    "\"finish_reason\":\"length\"}],\"usage\":null");
 	check_event(openai_chunk_usage(&a, &usage), o,
@@ -84,9 +110,9 @@ START_TEST(a_completion_stream_has_text)
 	const char *o = "text_completion";
 
 	begin(false);
-	check_event(openai_chunk_text(&a, "a", NULL), o, "[{\"index\":0,"
+	check_event(text_chunk("a", NULL), o, "[{\"index\":0,"
 	    "\"text\":\"a\",\"logprobs\":null,\"finish_reason\":null}]");
-	check_event(openai_chunk_last(&a, "stop", &usage), o, "[{\"index\":0,"
+	check_event(openai_chunk_last(&a, 0, "stop", &usage), o, "[{\"index\":0,"
 	    "\"text\":\"\",\"logprobs\":null,\"finish_reason\":\"stop\"}],"
 	    TIMINGS);
 }
@@ -95,13 +121,13 @@ END_TEST
 START_TEST(a_whole_answer_has_a_message_or_a_text)
 {
 	begin(true);
-	check_event(openai_whole(&a, "hi", 2, NULL, "stop", &usage),
+	check_event(whole("hi", "stop"),
 	    "chat.completion", "[{\"index\":0,\"message\":{\"role\":"
 	    "\"assistant\",\"content\":\"hi\",\"refusal\":null},"
 	    "\"logprobs\":null,\"finish_reason\":\"stop\"}]," USAGE ","
 	    TIMINGS);
 	begin(false);
-	check_event(openai_whole(&a, "hi", 2, NULL, "length", &usage),
+	check_event(whole("hi", "length"),
 	    "text_completion", "[{\"text\":\"hi\",\"index\":0,"
 	    "\"logprobs\":null,\"finish_reason\":\"length\"}]," USAGE ","
 	    TIMINGS);
@@ -126,7 +152,7 @@ START_TEST(tokens_that_are_no_text_are_shown_by_their_bytes)
 
 	begin(true);
 	a.logprobs = true;
-	check_event(openai_chunk_text(&a, "\xc3\xa9", l),
+	check_event(text_chunk("\xc3\xa9", l),
 	    "chat.completion.chunk",
 	    "[{\"index\":0,\"delta\":{\"content\":\"\xc3\xa9\"},"
 	    "\"logprobs\":{\"content\":["
@@ -148,14 +174,69 @@ START_TEST(offsets_of_a_completion_go_on_from_chunk_to_chunk)
 
 	begin(false);
 	a.logprobs = true;
-	json_decref(openai_chunk_text(&a, "", l));
-	v = openai_chunk_text(&a, "", l);
+	json_decref(text_chunk("", l));
+	v = text_chunk("", l);
 	offsets = json_object_get(json_object_get(json_array_get(
 	    json_object_get(v, "choices"), 0), "logprobs"), "text_offset");
 	ck_assert_int_eq(json_integer_value(json_array_get(offsets, 0)), 2);
 	ck_assert_int_eq(json_integer_value(json_array_get(offsets, 1)), 3);
 	json_decref(v);
 	json_decref(l);
+}
+END_TEST
+
+START_TEST(thoughts_have_both_names)
+{
+	struct openai_text both = text_of("b", "a"), one = text_of("", "a");
+
+	begin(true);
+	choice.index = 2;
+	check_event(openai_chunk_text(&a, &choice, &one, NULL),
+	    "chat.completion.chunk", "[{\"index\":2,\"delta\":{"
+	    "\"reasoning\":\"a\",\"reasoning_content\":\"a\"},"
+	    "\"logprobs\":null,\"finish_reason\":null}]");
+	check_event(openai_whole(&a, json_pack("[o]", openai_whole_choice(&a,
+	    &choice, &both, NULL, "stop")), &usage), "chat.completion",
+	    "[{\"index\":2,\"message\":{\"role\":\"assistant\","
+	    "\"content\":\"b\",\"refusal\":null,\"reasoning\":\"a\","
+	    "\"reasoning_content\":\"a\"},\"logprobs\":null,"
+	    "\"finish_reason\":\"stop\"}]," USAGE "," TIMINGS);
+}
+END_TEST
+
+START_TEST(progress_is_a_chunk_without_text)
+{
+	const struct openai_progress p = { .n_prompt = 9, .n_cached = 2,
+		.n_done = 5, .ms = 1.5 };
+
+	begin(true);
+	check_event(openai_chunk_progress(&a, 0, &p), "chat.completion.chunk",
+	    "[{\"index\":0,\"delta\":{},\"logprobs\":null,"
+	    "\"finish_reason\":null}],\"prompt_progress\":{\"total\":9,"
+	    "\"cache\":2,\"processed\":5,\"time_ms\":1.5}");
+}
+END_TEST
+
+START_TEST(usage_of_several_answers_counts_a_prompt_once)
+{
+	struct openai_usage all = { 0 };
+	const struct openai_usage slow = { .n_prompt = 11, .n_cached = 8,
+		.n_generated = 2, .n_reasoning = 1, .n_drafted = 3,
+		.n_accepted = 2, .prefill_ms = 5, .decode_ms = 80 };
+	json_t *v;
+
+	openai_usage_add(&all, &usage, true);
+	openai_usage_add(&all, &slow, false);
+	ck_assert_int_eq(all.n_prompt, 11);
+	ck_assert_int_eq(all.n_cached, 1);
+	ck_assert_int_eq(all.n_generated, 6);
+	ck_assert_int_eq(all.n_reasoning, 1);
+	ck_assert(all.prefill_ms > 19 && all.decode_ms > 79);
+	v = json_object();
+	openai_add_timings(v, &all);
+	ck_assert_int_eq(json_integer_value(json_object_get(json_object_get(v,
+	    "timings"), "draft_n_accepted")), 2);
+	json_decref(v);
 }
 END_TEST
 
@@ -200,6 +281,9 @@ main(void)
 	tcase_add_test(t, a_whole_answer_has_a_message_or_a_text);
 	tcase_add_test(t, tokens_that_are_no_text_are_shown_by_their_bytes);
 	tcase_add_test(t, offsets_of_a_completion_go_on_from_chunk_to_chunk);
+	tcase_add_test(t, thoughts_have_both_names);
+	tcase_add_test(t, progress_is_a_chunk_without_text);
+	tcase_add_test(t, usage_of_several_answers_counts_a_prompt_once);
 	tcase_add_test(t, stats_without_numbers_are_zeros);
 	tcase_add_test(t, only_an_end_of_text_is_a_finish_reason);
 	suite_add_tcase(s, t);

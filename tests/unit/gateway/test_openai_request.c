@@ -1,6 +1,5 @@
 /*
- * Every member of a chat and a completion request: what reaches the worker,
- * what is ignored, what is refused and with which name.
+ * Whole requests: bodies that are refused, messages, prompts, how many answers.
  */
 #include <check.h>
 #include <stdio.h>
@@ -39,146 +38,15 @@ parse_members(bool chat, const char *members, struct openai_request *q,
 	return parse(chat, text, q, e);
 }
 
-/* What the worker gets: JSON of one member of decode_generate. */
-static const struct { const char *members, *name, *value; } honoured[] = {
-	{ "\"temperature\":0", "temperature", "0.0" },
-	{ "\"temperature\":2", "temperature", "2.0" },
-	{ "\"top_p\":0.5", "top_p", "0.5" },
-	{ "\"min_p\":1", "min_p", "1.0" },
-	{ "\"presence_penalty\":-2", "presence_penalty", "-2.0" },
-	{ "\"frequency_penalty\":2", "frequency_penalty", "2.0" },
-	{ "\"repeat_penalty\":1.5", "repeat_penalty", "1.5" },
-	{ "\"repetition_penalty\":1.5", "repeat_penalty", "1.5" },
-	{ "\"repeat_last_n\":0", "repeat_last_n", "0" },
-	{ "\"top_k\":40", "top_k", "40" },
-	{ "\"top_k\":-1", "top_k", "0" },
-	{ "\"seed\":7", "seed", "7" },
-	{ "\"seed\":-1", "seed", "9007199254740991" },
-	{ "\"stop\":\"x\"", "stop", "[\"x\"]" },
-	{ "\"stop\":[\"a\",\"b\",\"c\",\"d\"]", "stop",
-	  "[\"a\",\"b\",\"c\",\"d\"]" },
-	{ "\"stop\":[]", "stop", "[]" },
-	{ "\"logit_bias\":{\"5\":-100}", "logit_bias", "{\"5\":-100}" },
-	{ "\"max_tokens\":9", "max_tokens", "9" },
-	{ "\"max_tokens\":9999999", "max_tokens", "0" },
-	{ "\"ignore_eos\":true", "ignore_eos", "true" },
-	/* null is as good as absent */
-	{ "\"temperature\":null,\"stop\":null,\"n\":null", "temperature", NULL },
-	{ "\"logit_bias\":null,\"stream_options\":null", "logit_bias", NULL },
-};
-
-START_TEST(a_member_reaches_the_worker)
+/* What the worker gets of answer k to prompt p; the caller's. */
+static json_t *
+generate(const struct openai_request *q, size_t p, int k)
 {
-	bool chat = _i % 2 == 0;
-	const char *want = honoured[_i / 2].value;
-	struct openai_request q;
-	struct err e;
-	char *got;
+	json_t *g = openai_generate(q, p, k);
 
-	ck_assert_msg(parse_members(chat, honoured[_i / 2].members, &q,
-	    &e) == 0, "%s: %s", honoured[_i / 2].members, e.text);
-	got = json_dumps(json_object_get(q.generate, honoured[_i / 2].name),
-	    JSON_COMPACT | JSON_ENCODE_ANY);
-	if (want == NULL)
-		ck_assert_ptr_null(got);
-	else
-		ck_assert_str_eq(got, want);
-	free(got);
-	openai_request_free(&q);
+	ck_assert_ptr_nonnull(g);
+	return g;
 }
-END_TEST
-
-static const struct { const char *members, *name, *value; } chat_only[] = {
-	{ "\"max_completion_tokens\":5,\"max_tokens\":9", "max_tokens", "5" },
-	{ "\"max_completion_tokens\":null,\"max_tokens\":9", "max_tokens", "9" },
-	{ "", "max_tokens", "0" },
-	{ "\"logprobs\":true", "logprobs", "0" },
-	{ "\"logprobs\":true,\"top_logprobs\":20", "logprobs", "20" },
-	{ "\"logprobs\":false", "logprobs", NULL },
-	/* without effect */
-	{ "\"n\":1,\"user\":\"u\",\"store\":true,\"metadata\":{\"a\":\"b\"},"
-	  "\"service_tier\":\"auto\",\"reasoning_effort\":\"low\","
-	  "\"parallel_tool_calls\":true,\"tools\":[],\"tool_choice\":\"none\","
-	  "\"modalities\":[\"text\"],\"response_format\":{\"type\":\"text\"},"
-	  "\"prompt_cache_key\":\"k\",\"nobody_knows\":[1]",
-	  "nobody_knows", NULL },
-};
-
-START_TEST(a_member_of_a_chat_reaches_the_worker)
-{
-	const char *want = chat_only[_i].value;
-	struct openai_request q;
-	struct err e;
-	char *got;
-
-	ck_assert_msg(parse_members(true, chat_only[_i].members, &q, &e) == 0,
-	    "%s", e.text);
-	got = json_dumps(json_object_get(q.generate, chat_only[_i].name),
-	    JSON_ENCODE_ANY);
-	if (want == NULL)
-		ck_assert_ptr_null(got);
-	else
-		ck_assert_str_eq(got, want);
-	free(got);
-	openai_request_free(&q);
-}
-END_TEST
-
-/* Refused in a chat and in a completion. */
-static const struct { const char *members; int code; const char *param; }
-refused[] = {
-	{ "\"temperature\":-0.1", ERR_RANGE, "temperature" },
-	{ "\"temperature\":2.1", ERR_RANGE, "temperature" },
-	{ "\"temperature\":\"1\"", ERR_RANGE, "temperature" },
-	{ "\"temperature\":true", ERR_RANGE, "temperature" },
-	{ "\"top_p\":1.01", ERR_RANGE, "top_p" },
-	{ "\"top_p\":-1", ERR_RANGE, "top_p" },
-	{ "\"min_p\":2", ERR_RANGE, "min_p" },
-	{ "\"presence_penalty\":2.5", ERR_RANGE, "presence_penalty" },
-	{ "\"frequency_penalty\":-2.5", ERR_RANGE, "frequency_penalty" },
-	{ "\"repeat_penalty\":0", ERR_RANGE, "repeat_penalty" },
-	{ "\"repeat_last_n\":-1", ERR_RANGE, "repeat_last_n" },
-	{ "\"top_k\":-2", ERR_RANGE, "top_k" },
-	{ "\"top_k\":1.5", ERR_RANGE, "top_k" },
-	{ "\"n\":2", ERR_UNSUPPORTED, "n" },
-	{ "\"n\":0", ERR_UNSUPPORTED, "n" },
-	{ "\"n\":\"1\"", ERR_UNSUPPORTED, "n" },
-	{ "\"seed\":1.5", ERR_RANGE, "seed" },
-	{ "\"seed\":\"x\"", ERR_RANGE, "seed" },
-	{ "\"stop\":[\"a\",\"b\",\"c\",\"d\",\"e\"]", ERR_RANGE, "stop" },
-	{ "\"stop\":\"\"", ERR_RANGE, "stop" },
-	{ "\"stop\":[1]", ERR_RANGE, "stop" },
-	{ "\"stop\":{}", ERR_RANGE, "stop" },
-	{ "\"logit_bias\":[]", ERR_RANGE, "logit_bias" },
-	{ "\"logit_bias\":{\"x\":1}", ERR_RANGE, "logit_bias" },
-	{ "\"logit_bias\":{\"-1\":1}", ERR_RANGE, "logit_bias" },
-	{ "\"logit_bias\":{\"99999999\":1}", ERR_RANGE, "logit_bias" },
-	{ "\"logit_bias\":{\"1\":101}", ERR_RANGE, "logit_bias" },
-	{ "\"logit_bias\":{\"1\":false}", ERR_RANGE, "logit_bias" },
-	{ "\"max_tokens\":0", ERR_RANGE, "max_tokens" },
-	{ "\"max_tokens\":-1", ERR_RANGE, "max_tokens" },
-	{ "\"max_tokens\":1.0", ERR_RANGE, "max_tokens" },
-	{ "\"stream\":1", ERR_RANGE, "stream" },
-	{ "\"stream_options\":{}", ERR_RANGE, "stream_options" },
-	{ "\"stream\":true,\"stream_options\":[]", ERR_RANGE,
-	  "stream_options" },
-	{ "\"stream\":true,\"stream_options\":{\"include_usage\":1}",
-	  ERR_RANGE, "include_usage" },
-	{ "\"ignore_eos\":\"yes\"", ERR_RANGE, "ignore_eos" },
-};
-
-START_TEST(refuses_a_member_and_names_it)
-{
-	struct openai_request q;
-	struct err e;
-
-	ck_assert_int_eq(parse_members(_i % 2 == 0, refused[_i / 2].members,
-	    &q, &e), refused[_i / 2].code);
-	ck_assert_str_eq(e.param, refused[_i / 2].param);
-	ck_assert_str_ne(e.text, "");
-	ck_assert_ptr_null(q.generate);
-}
-END_TEST
 
 /* Whole bodies: a chat's, then a completion's. */
 static const struct { bool chat; const char *text; int code;
@@ -231,6 +99,23 @@ static const struct { bool chat; const char *text; int code;
 	  ERR_UNSUPPORTED, "web_search_options" },
 	{ true, "{\"model\":\"m\"," USER ",\"grammar\":\"x\"}",
 	  ERR_UNSUPPORTED, "grammar" },
+	{ true, "{\"model\":\"m\"," USER ",\"tool_choice\":{}}",
+	  ERR_UNSUPPORTED, "tool_choice" },
+	{ true, "{\"model\":\"m\"," USER ",\"continue_final_message\":"
+	  "true}", ERR_UNSUPPORTED, "continue_final_message" },
+	{ true, "{\"model\":\"m\"," USER ",\"reasoning_effort\":\"x\"}",
+	  ERR_RANGE, "reasoning_effort" },
+	{ true, "{\"model\":\"m\"," USER ",\"reasoning_effort\":1}",
+	  ERR_RANGE, "reasoning_effort" },
+	{ true, "{\"model\":\"m\"," USER ",\"reasoning_format\":\"x\"}",
+	  ERR_RANGE, "reasoning_format" },
+	{ true, "{\"model\":\"m\"," USER ",\"chat_template_kwargs\":[]}",
+	  ERR_RANGE, "chat_template_kwargs" },
+	{ true, "{\"model\":\"m\"," USER ",\"chat_template_kwargs\":"
+	  "{\"enable_thinking\":1}}", ERR_RANGE, "enable_thinking" },
+	{ true, "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\","
+	  "\"content\":\"a\",\"reasoning\":1}]}", ERR_RANGE,
+	  "messages[0].reasoning" },
 	{ true, "{\"model\":\"m\"," USER ",\"top_logprobs\":1}", ERR_RANGE,
 	  "top_logprobs" },
 	{ true, "{\"model\":\"m\"," USER ",\"logprobs\":true,"
@@ -242,17 +127,30 @@ static const struct { bool chat; const char *text; int code;
 	{ false, "{\"model\":\"m\"}", ERR_BAD_MESSAGE, "prompt" },
 	{ false, "{\"model\":\"m\",\"prompt\":\"\"}", ERR_RANGE, "prompt" },
 	{ false, "{\"model\":\"m\",\"prompt\":[]}", ERR_RANGE, "prompt" },
-	{ false, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}",
-	  ERR_UNSUPPORTED, "prompt" },
-	{ false, "{\"model\":\"m\",\"prompt\":[[1],[2]]}", ERR_UNSUPPORTED,
+	{ false, "{\"model\":\"m\",\"prompt\":[\"a\",\"\"]}", ERR_RANGE,
 	  "prompt" },
+	{ false, "{\"model\":\"m\",\"prompt\":[\"a\",1]}", ERR_RANGE,
+	  "prompt" },
+	{ false, "{\"model\":\"m\",\"prompt\":[[1],[]]}", ERR_RANGE,
+	  "prompt" },
+	{ false, "{\"model\":\"m\",\"prompt\":[[1],[[2]]]}", ERR_RANGE,
+	  "prompt" },
+	{ false, "{\"model\":\"m\",\"prompt\":{}}", ERR_RANGE, "prompt" },
+	{ false, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\",\"c\",\"d\","
+	  "\"e\"],\"n\":8}", ERR_RANGE, "n" },
+	{ false, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\",\"c\",\"d\","
+	  "\"e\"],\"best_of\":8}", ERR_RANGE, "best_of" },
 	{ false, "{\"model\":\"m\",\"prompt\":[1,-1]}", ERR_RANGE, "prompt" },
 	{ false, "{\"model\":\"m\",\"prompt\":[1,\"a\"]}", ERR_RANGE,
 	  "prompt" },
 	{ false, "{\"model\":\"m\",\"prompt\":[1048576]}", ERR_RANGE,
 	  "prompt" },
-	{ false, "{\"model\":\"m\",\"prompt\":\"a\",\"best_of\":2}",
-	  ERR_UNSUPPORTED, "best_of" },
+	{ false, "{\"model\":\"m\",\"prompt\":\"a\",\"best_of\":9}",
+	  ERR_RANGE, "best_of" },
+	{ false, "{\"model\":\"m\",\"prompt\":\"a\",\"best_of\":2,"
+	  "\"n\":3}", ERR_RANGE, "best_of" },
+	{ false, "{\"model\":\"m\",\"prompt\":\"a\",\"best_of\":2,"
+	  "\"stream\":true}", ERR_RANGE, "best_of" },
 	{ false, "{\"model\":\"m\",\"prompt\":\"a\",\"suffix\":\"b\"}",
 	  ERR_UNSUPPORTED, "suffix" },
 	{ false, "{\"model\":\"m\",\"prompt\":\"a\",\"logprobs\":6}",
@@ -289,11 +187,16 @@ START_TEST(messages_become_the_workers)
 	    "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
 	    "{\"type\":\"text\",\"text\":\"\xc3\xa9\"}]},"
 	    "{\"role\":\"assistant\",\"content\":null},"
+	    "{\"role\":\"assistant\",\"content\":\"b\","
+	    "\"reasoning_content\":\"c\",\"reasoning\":\"\"},"
 	    "{\"role\":\"user\",\"content\":\"<|eot_id|>\"}]}", &q, &e), 0);
-	got = json_dumps(json_object_get(q.generate, "messages"), JSON_COMPACT);
+	got = json_dumps(json_object_get(json_array_get(q.prompts, 0),
+	    "messages"), JSON_COMPACT);
 	ck_assert_str_eq(got, "[{\"role\":\"system\",\"content\":\"be brief\"},"
 	    "{\"role\":\"user\",\"content\":\"a\xc3\xa9\"},"
 	    "{\"role\":\"assistant\",\"content\":\"\"},"
+	    "{\"role\":\"assistant\",\"content\":\"b\","
+	    "\"reasoning\":\"c\"},"
 	    "{\"role\":\"user\",\"content\":\"<|eot_id|>\"}]");
 	free(got);
 	openai_request_free(&q);
@@ -306,16 +209,19 @@ START_TEST(what_is_made_is_a_generate)
 	struct decode_generate g;
 	struct openai_request q;
 	struct err e;
+	json_t *obj;
 
 	ck_assert_int_eq(parse_members(_i == 0, "\"temperature\":0.5,"
 	    "\"seed\":3,\"stop\":\"x\",\"logit_bias\":{\"3\":1},\"top_k\":3",
 	    &q, &e), 0);
-	json_object_set_new(q.generate, "id",
+	obj = generate(&q, 0, 0);
+	json_object_set_new(obj, "id",
 	    json_string("0123456789abcdef0123456789abcdef"));
 	ck_assert_msg(field_decode(decode_generate_fields(), sizeof(g),
-	    q.generate, &g, &e) == 0, "%s", e.text);
+	    obj, &g, &e) == 0, "%s", e.text);
 	ck_assert_int_eq(g.seed, 3);
 	ck_assert_int_eq(g.max_tokens, _i == 0 ? 0 : 16);
+	json_decref(obj);
 	openai_request_free(&q);
 }
 END_TEST
@@ -329,21 +235,76 @@ START_TEST(a_request_without_a_seed_gets_one_of_its_own)
 	ck_assert_int_eq(parse_members(true, "", &a, &e), 0);
 	first = json_incref(body);	/* a borrows from it */
 	ck_assert_int_eq(parse_members(true, "", &b, &e), 0);
-	ck_assert(!json_equal(json_object_get(a.generate, "seed"),
-	    json_object_get(b.generate, "seed")));
+	ck_assert(a.seed != b.seed);
 	openai_request_free(&a);
 	openai_request_free(&b);
 	json_decref(first);
 }
 END_TEST
 
-START_TEST(a_prompt_is_text_or_ids_or_one_of_either)
+/* The seed that answer k to prompt p has. */
+static int64_t
+seed_of(const struct openai_request *q, size_t p, int k)
 {
-	static const struct { const char *prompt, *member, *value; } rows[] = {
-		{ "\"a\"", "prompt", "\"a\"" },
-		{ "[\"a\"]", "prompt", "\"a\"" },
-		{ "[1,2]", "prompt_ids", "[1, 2]" },
-		{ "[[1,2]]", "prompt_ids", "[1, 2]" },
+	json_t *g = generate(q, p, k);
+	int64_t seed = json_integer_value(json_object_get(g, "seed"));
+
+	json_decref(g);
+	return seed;
+}
+
+START_TEST(each_answer_has_a_seed_that_depends_on_its_number_alone)
+{
+	struct openai_request one, many;
+	json_t *first;
+	struct err e;
+
+	ck_assert_int_eq(parse_members(false, "\"seed\":7", &one, &e), 0);
+	first = json_incref(body);
+	ck_assert_int_eq(parse(false, "{\"model\":\"m\",\"prompt\":"
+	    "[\"x\",\"hi\"],\"n\":2,\"best_of\":4,\"seed\":7}", &many,
+	    &e), 0);
+	ck_assert_int_eq(many.n, 2);
+	ck_assert_int_eq(many.best_of, 4);
+	ck_assert_uint_eq(json_array_size(many.prompts), 2);
+	ck_assert_int_eq(seed_of(&one, 0, 0), 7);
+	for (int k = 0; k < 4; k++) {
+		ck_assert_int_eq(seed_of(&many, 0, k), seed_of(&many, 1, k));
+		ck_assert_int_eq(seed_of(&many, 0, k), seed_of(&one, 0, k));
+		for (int i = 0; i < k; i++)
+			ck_assert(seed_of(&one, 0, k) != seed_of(&one, 0, i));
+	}
+	openai_request_free(&one);
+	openai_request_free(&many);
+	json_decref(first);
+}
+END_TEST
+
+START_TEST(best_of_asks_for_logprobs_and_does_not_show_them)
+{
+	struct openai_request q;
+	json_t *g;
+	struct err e;
+
+	ck_assert_int_eq(parse_members(false, "\"best_of\":2", &q, &e), 0);
+	g = generate(&q, 0, 1);
+	ck_assert_int_eq(json_integer_value(json_object_get(g, "logprobs")), 0);
+	ck_assert_ptr_nonnull(json_object_get(g, "logprobs"));
+	ck_assert(!q.logprobs);
+	json_decref(g);
+	openai_request_free(&q);
+}
+END_TEST
+
+START_TEST(a_prompt_is_text_or_ids_or_a_list_of_either)
+{
+	static const struct { const char *prompt, *value; } rows[] = {
+		{ "\"a\"", "[{\"prompt\":\"a\"}]" },
+		{ "[\"a\"]", "[{\"prompt\":\"a\"}]" },
+		{ "[1,2]", "[{\"prompt_ids\":[1,2]}]" },
+		{ "[[1,2]]", "[{\"prompt_ids\":[1,2]}]" },
+		{ "[[1],[2],\"a\"]", "[{\"prompt_ids\":[1]},"
+		  "{\"prompt_ids\":[2]},{\"prompt\":\"a\"}]" },
 	};
 	struct openai_request q;
 	char text[128], *got;
@@ -353,8 +314,7 @@ START_TEST(a_prompt_is_text_or_ids_or_one_of_either)
 		snprintf(text, sizeof(text), "{\"model\":\"m\",\"prompt\":%s}",
 		    rows[i].prompt);
 		ck_assert_int_eq(parse(false, text, &q, &e), 0);
-		got = json_dumps(json_object_get(q.generate, rows[i].member),
-		    JSON_ENCODE_ANY);
+		got = json_dumps(q.prompts, JSON_COMPACT);
 		ck_assert_str_eq(got, rows[i].value);
 		free(got);
 		openai_request_free(&q);
@@ -411,18 +371,15 @@ main(void)
 	int failed;
 
 	tcase_add_checked_fixture(t, NULL, tear_down);
-	tcase_add_loop_test(t, a_member_reaches_the_worker, 0,
-	    2 * N_ROWS(honoured));
-	tcase_add_loop_test(t, a_member_of_a_chat_reaches_the_worker, 0,
-	    N_ROWS(chat_only));
-	tcase_add_loop_test(t, refuses_a_member_and_names_it, 0,
-	    2 * N_ROWS(refused));
 	tcase_add_loop_test(t, refuses_a_body_and_names_the_member, 0,
 	    N_ROWS(bodies));
 	tcase_add_test(t, messages_become_the_workers);
 	tcase_add_loop_test(t, what_is_made_is_a_generate, 0, 2);
 	tcase_add_test(t, a_request_without_a_seed_gets_one_of_its_own);
-	tcase_add_test(t, a_prompt_is_text_or_ids_or_one_of_either);
+	tcase_add_test(t,
+	    each_answer_has_a_seed_that_depends_on_its_number_alone);
+	tcase_add_test(t, best_of_asks_for_logprobs_and_does_not_show_them);
+	tcase_add_test(t, a_prompt_is_text_or_ids_or_a_list_of_either);
 	tcase_add_test(t, a_stream_may_ask_for_usage);
 	tcase_add_test(t, more_text_than_a_prompt_may_have_is_refused);
 	suite_add_tcase(s, t);

@@ -32,7 +32,7 @@ add_piece(int64_t seq, int n, const char *end, enum pieces_added *added)
 {
 	struct decode_piece d = {
 		.id = "", .seq = seq, .finish = end, .tokens = json_array(),
-		.logprobs = json_array(), .stats = json_object(),
+		.logprobs = json_array(), .stats = json_object(), .vector = "",
 	};
 	char letters[64] = "";
 	struct err e;
@@ -159,7 +159,7 @@ START_TEST(other_tokens_at_the_same_place_are_noticed)
 	struct decode_piece d = {
 		.id = "", .seq = 0, .text = "z", .finish = "",
 		.tokens = json_pack("[i]", 99), .logprobs = json_array(),
-		.stats = json_object(),
+		.stats = json_object(), .vector = "",
 	};
 	enum pieces_added added;
 	struct err e;

@@ -1,0 +1,140 @@
+/*
+ * Waiting for pieces of one request, or of several that make one answer.  They
+ * may be at different workers, each with its own lock, so the thread that waits
+ * does so at a lock of its own, which those who have something for it take last.
+ *
+ * What a request needs when something was lost takes time, so it is done only
+ * when no other has pieces to be written.
+ */
+#include <string.h>
+
+#include "clock.h"
+#include "upstream_state.h"
+
+/* From now on w is woken for q; NULL: its own again. */
+static void
+wait_at(struct upstream_request *q, struct upstream_waiter *w)
+{
+	pthread_mutex_lock(&q->u->lock);
+	q->waiter = w != NULL ? w : &q->own;
+	q->waiting = w != NULL;
+	pthread_mutex_unlock(&q->u->lock);
+}
+
+/* What one look at all of them found. */
+struct look {
+	bool any;		/* pieces or news */
+	int todo;		/* the first that has something to be done, or -1 */
+	enum resume_step step;	/* what */
+	bool retries;		/* one of them has to look again soon */
+};
+
+/* Returns 0, or the error of a request that cannot go on. */
+static int
+look_at(struct upstream_request *q, int i, int64_t now, struct piece **list,
+    struct look *l, struct err *e)
+{
+	enum resume_step step = RESUME_NONE;
+
+	pthread_mutex_lock(&q->u->lock);
+	if ((*list = pieces_take(&q->pieces)) == NULL)
+		step = resume_next(q, now, e);
+	/* A stream that is well looks again only at the end. */
+	l->retries = l->retries || q->lost_ms != 0 || q->retry_ms > now;
+	l->any = l->any || *list != NULL || q->news;
+	q->news = false;
+	pthread_mutex_unlock(&q->u->lock);
+	if (step == RESUME_GIVE_UP)
+		return (int)e->code;
+	if (step != RESUME_NONE && l->todo < 0) {
+		l->todo = i;
+		l->step = step;
+	}
+	return 0;
+}
+
+static int
+look_at_all(struct upstream_request *const *q, int n, int64_t now,
+    struct piece **lists, struct look *l, struct err *e)
+{
+	int r = 0;
+
+	*l = (struct look){ .todo = -1 };
+	for (int i = 0; i < n; i++)
+		lists[i] = NULL;
+	for (int i = 0; r == 0 && i < n; i++)
+		r = look_at(q[i], i, now, &lists[i], l, e);
+	for (int i = 0; r != 0 && i < n; i++) {
+		piece_list_free(lists[i]);
+		lists[i] = NULL;
+	}
+	return r;
+}
+
+static void
+sleep_until(struct upstream_waiter *w, int64_t at_ms)
+{
+	struct timespec t = {
+		.tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000,
+	};
+	int r = 0;
+
+	pthread_mutex_lock(&w->lock);
+	while (!w->woken && r == 0)
+		r = pthread_cond_timedwait(&w->cond, &w->lock, &t);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void
+begin_look(struct upstream_waiter *w)
+{
+	pthread_mutex_lock(&w->lock);
+	w->woken = false;
+	pthread_mutex_unlock(&w->lock);
+}
+
+int
+upstream_wait_any(struct upstream_request *const *q, int n, int timeout_ms,
+    struct piece **lists, struct err *e)
+{
+	int64_t now = clock_ms(), until = now + timeout_ms, soon;
+	struct upstream_waiter *w = &q[0]->own;
+	struct look l;
+	int r;
+
+	for (int i = 0; i < n; i++)
+		wait_at(q[i], w);
+	for (;; now = clock_ms()) {
+		begin_look(w);
+		if ((r = look_at_all(q, n, now, lists, &l, e)) != 0 || l.any)
+			break;
+		if (l.step == RESUME_REPLAY) {
+			resume_replay(q[l.todo]);
+		} else if (l.step == RESUME_SUBMIT) {
+			resume_submit(q[l.todo]);
+		} else if (now >= until) {
+			break;
+		} else {
+			soon = l.retries ? now + UPSTREAM_RETRY_MS : until;
+			sleep_until(w, soon < until ? soon : until);
+		}
+	}
+	for (int i = 0; i < n; i++)
+		wait_at(q[i], NULL);
+	return r;
+}
+
+int
+upstream_wait(struct upstream_request *q, int timeout_ms, struct piece **list,
+    struct err *e)
+{
+	return upstream_wait_any(&q, 1, timeout_ms, list, e);
+}
+
+void
+upstream_progress(struct upstream_request *q, struct upstream_progress *p)
+{
+	pthread_mutex_lock(&q->u->lock);
+	*p = q->progress;
+	pthread_mutex_unlock(&q->u->lock);
+}
