@@ -9,7 +9,7 @@
 #include "../unit/decode/random_model.h"
 #include "backend/cpu_kernels.h"
 
-enum { SHAPES = 24, ROWS = 17, N = 700, STRIDE = 768, HEADS = 3 };
+enum { SHAPES = 24, ROWS = 17, N = 700, STRIDE = 768, HEADS = 3, OUTS = 13 };
 
 static struct cpu_kernels neon, scalar;
 static int bad;
@@ -82,25 +82,45 @@ ternary_shape(int n_in, int group)
 static void
 head_shape(enum dense_type type, int n, int group)
 {
-	int f = (n + 15) / 16 * 16, q = (n + 63) / 64 * 64;
+	int f = (n + 15) / 16 * 16, q = (n + 255) / 256 * 256;
+	bool integers = group == 0 && (type == DENSE_I8 || packed_bits(type) > 0);
 	struct cpu_hidden h[2];
 	struct dense w;
-	float *x = random_floats(3 * n, 0, 1), *weight = random_floats(n, 1, 0.1F);
-	float y[2][3 * 13] = { { 0 } };
+	float *x = random_floats(ROWS * n, 0, 1), *weight = random_floats(n, 1, 0.1F);
+	float y[2][ROWS * OUTS];
 
-	random_dense(&w, type, 13, n, group);
+	random_dense(&w, type, OUTS, n, group);
 	for (int i = 0; i < 2; i++) {
-		h[i] = (struct cpu_hidden){ random_floats(3 * f, 0, 1),
-			random_take((size_t)(3 * q) * 2),
-			random_take(3 * sizeof(float)),
-			random_take(3 * sizeof(int64_t)), f, q };
-		for (int r = 0; r < 3; r++)
+		h[i] = (struct cpu_hidden){ random_floats(ROWS * f, 0, 1),
+			random_take((size_t)(ROWS * q) * 2),
+			random_take(ROWS * sizeof(float)),
+			random_take(ROWS * sizeof(int64_t)), f, q };
+		for (int r = 0; r < ROWS; r++)
 			(i == 0 ? scalar : neon).norm(x + r * n, weight, n,
 			    1e-5F, &h[i], r);
-		(i == 0 ? scalar : neon).head(&w, 1, 12, &h[i], 3, y[i], 13);
 	}
-	near("norm", h[1].f, h[0].f, 3 * f, 1e-6);
-	near("head", y[1], y[0], 3 * 13, 1e-3);
+	near("norm", h[1].f, h[0].f, ROWS * f, 1e-6);
+	/* The same numbers for both, each in its own form. */
+	memcpy(h[1].f, h[0].f, (size_t)(ROWS * f) * sizeof(float));
+	for (int i = 0; i < ROWS * n && integers; i++) {
+		int r = i / n, at = i % n, v = h[0].q[r * q + at];
+		int8_t *planes = (int8_t *)(h[1].q + r * q);
+
+		planes[at] = (int8_t)((v + 128) >> 8);
+		planes[q + at] = (int8_t)(v - 256 * planes[at]);
+		h[1].sum[r] = h[0].sum[r];
+		h[1].scale[r] = h[0].scale[r];
+	}
+	for (int rows = 1; rows <= ROWS; rows++) {
+		for (int i = 0; i < ROWS * OUTS; i++)
+			y[0][i] = y[1][i] = 0.25F;
+		scalar.head(&w, 1, 12, &h[0], rows, y[0], OUTS);
+		neon.head(&w, 1, 12, &h[1], rows, y[1], OUTS);
+		if (integers)
+			same("head of integers", y[1], y[0], sizeof(y[0]));
+		else
+			near("head", y[1], y[0], ROWS * OUTS, 1e-3);
+	}
 }
 
 static void
@@ -186,6 +206,8 @@ main(void)
 		ternary_shape(1 + random_below(1000), 64 * (1 + random_below(9)));
 		float_kernels(2 + random_below(N - 2));
 		head_shape(DENSE_I8, 1 + random_below(N), 0);
+		head_shape(DENSE_Q6, 1 + random_below(N), 0);
+		head_shape(DENSE_Q4, 1 + random_below(N), 0);
 	}
 	ternary_shape(8200, 0);
 	ternary_shape(33000, 576);

@@ -47,7 +47,7 @@ static void
 take_hidden(struct arena *a, struct cpu_hidden *x, size_t n, int32_t stride)
 {
 	x->f_stride = stride;
-	x->q_stride = (stride + 63) / 64 * 64;
+	x->q_stride = (stride + 255) / 256 * 256;
 	x->f = take(a, n * (size_t)x->f_stride, sizeof(float));
 	x->q = take(a, n * (size_t)x->q_stride, sizeof(int16_t));
 	x->scale = take(a, n, sizeof(float));

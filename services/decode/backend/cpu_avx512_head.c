@@ -1,14 +1,11 @@
 /*
- * The head of AVX-512 with VNNI: int8 weights, made unsigned by adding 128,
- * times 16 bits of the hidden state in two planes of bytes.
+ * The head of AVX-512 with VNNI: unsigned codes (int8 weights with 128 added) times
+ * 16 bits of the hidden state in two planes of bytes.
  */
 #include <string.h>
 
 #include "backend/cpu_avx512.h"
 #include "backend/cpu_float_head.h"
-
-/* Bytes, along the stream of 4 rows after another: as in cpu_ternary.h. */
-enum { AHEAD = 10240 };
 
 /*
  * 16 bits of the hidden state in two signed bytes, 256 * high + low, in two
@@ -41,74 +38,84 @@ cpu_avx512_prepare(const float *f, float top, struct cpu_hidden *out, int r)
 	out->scale[r] = 1.0F / s;
 }
 
-/* An int8 head: 4 outputs of n_r rows. */
-INLINE void
-head_i8_tile(const struct dense *w, int o, int n_o, const struct cpu_hidden *x,
-    int r, const int n_r, float *y, size_t y_stride)
+/* Of 64 columns each; 16 sums, of both planes, are kept in registers. */
+enum { HV_COLUMNS = 64, HV_RUN = 1 << 30, HV_I8_OFFSET = 128, HV_PAIRS = 8 };
+
+typedef __m512i hv;
+typedef struct { __m512i high, low; } hv_acc;
+/* For shifts: whether the count is signed depends on the compiler. */
+typedef uint16_t halves __attribute__((vector_size(64)));
+
+INLINE hv_acc
+hv_zero(void)
 {
-	const __m512i flip = _mm512_set1_epi8(-128);
-	__m512i high[4][2], low[4][2];
-	int n = w->n_in;
-	const char *next = (const char *)w->data + (size_t)o * (size_t)n + AHEAD;
+	return (hv_acc){ _mm512_setzero_si512(), _mm512_setzero_si512() };
+}
 
-	for (int i = 0; i < 4; i++)
-		for (int j = 0; j < n_r; j++)
-			high[i][j] = low[i][j] = _mm512_setzero_si512();
-	for (int at = 0; at < n; at += 64) {
-		__mmask64 k = n - at < 64 ? (1ULL << (n - at)) - 1 : ~0ULL;
+INLINE hv
+hv_i8(const uint8_t *p, int left)
+{
+	__mmask64 k = left < 64 ? (1ULL << left) - 1 : ~0ULL;
 
+	return _mm512_xor_si512(_mm512_set1_epi8(-128),
+	    _mm512_maskz_loadu_epi8(k, p));
+}
+
+INLINE hv
+hv_q4(const uint8_t *p, const int at)
+{
+	hv v = _mm512_loadu_si512(p);
+
+	return _mm512_and_si512(at == 0 ? v : (hv)((halves)v >> 4),
+	    _mm512_set1_epi8(15));
+}
+
+/* Four bits where they belong, and two from the other plane. */
+INLINE hv
+hv_q6(const uint8_t *p, const int at)
+{
+	hv four = _mm512_loadu_si512(p + at / 128 * 64);
+	hv two = _mm512_loadu_si512(p + 128);
+
+	four = at % 128 == 0 ? (hv)((halves)four << 2) : (hv)((halves)four >> 2);
+	two = at == 0 ? two : (hv)((halves)two >> at / 32);
+	/* Bit by bit: mask ? four : two. */
+	return _mm512_and_si512(_mm512_ternarylogic_epi32(
+	    _mm512_set1_epi8(0x3c), four, two, 0xca), _mm512_set1_epi8(0x3f));
+}
+
+INLINE hv_acc
+hv_dot(hv_acc acc, hv v, const struct cpu_hidden *x, int r, int at)
+{
+	const int8_t *q = (const int8_t *)(x->q +
+	    (size_t)r * (size_t)x->q_stride) + at;
+
+	return (hv_acc){ _mm512_dpbusd_epi32(acc.high, v,
+	    _mm512_loadu_si512(q)), _mm512_dpbusd_epi32(acc.low, v,
+	    _mm512_loadu_si512(q + x->q_stride)) };
+}
+
+INLINE void
+hv_sums(const hv_acc *acc, const int n, int64_t *sum)
+{
 #pragma GCC unroll 4
-		for (int i = 0; i < 4; i++) {
-			const int8_t *row = (const int8_t *)w->data +
-			    (size_t)(o + (i < n_o ? i : 0)) * (size_t)n + at;
-			__m512i v = _mm512_xor_si512(flip,
-			    _mm512_maskz_loadu_epi8(k, row));
+	for (int i = 0; i < n; i += 2) {
+		const hv_acc *b = &acc[i + 1 < n ? i + 1 : i];
+		__m128i s = add_up4(acc[i].high, acc[i].low, b->high, b->low);
+		int32_t t[4];
 
-			_mm_prefetch(next, _MM_HINT_T0);
-			next += 64;
-#pragma GCC unroll 2
-			for (int j = 0; j < n_r; j++) {
-				const int8_t *q = (const int8_t *)(x->q +
-				    (size_t)(r + j) * (size_t)x->q_stride) + at;
-
-				high[i][j] = _mm512_dpbusd_epi32(high[i][j], v,
-				    _mm512_loadu_si512(q));
-				low[i][j] = _mm512_dpbusd_epi32(low[i][j], v,
-				    _mm512_loadu_si512(q + x->q_stride));
-			}
-		}
-	}
-	for (int j = 0; j < n_r; j++) {
-		int32_t h[4], l[4];
-		__m128i s = add_up4(high[0][j], high[1][j], high[2][j], high[3][j]);
-
-		memcpy(h, &s, sizeof(h));
-		s = add_up4(low[0][j], low[1][j], low[2][j], low[3][j]);
-		memcpy(l, &s, sizeof(l));
-		for (int i = 0; i < n_o; i++) {
-			int64_t sum = 256 * (int64_t)h[i] + l[i] -
-			    128 * x->sum[r + j];
-
-			y[(size_t)(r + j) * y_stride + (size_t)(o + i)] =
-			    (float)sum * (w->scales[o + i] * x->scale[r + j]);
-		}
+		memcpy(t, &s, sizeof(t));
+		sum[i] += 256 * (int64_t)t[0] + t[1];
+		if (i + 1 < n)
+			sum[i + 1] += 256 * (int64_t)t[2] + t[3];
 	}
 }
 
-TARGET void
+#include "backend/cpu_head.h"
+
+void
 cpu_avx512_head(const struct dense *w, int from, int to, const struct cpu_hidden *x,
     int n_rows, float *y, size_t y_stride)
 {
-	if (w->type != DENSE_I8 || cpu_in_groups(w->group, w->n_in)) {
-		head_float(w, from, to, x, n_rows, y, y_stride);
-		return;
-	}
-	for (int o = from; o < to; o += 4) {
-		int n_o = to - o < 4 ? to - o : 4, r = 0;
-
-		for (; r + 2 <= n_rows; r += 2)
-			head_i8_tile(w, o, n_o, x, r, 2, y, y_stride);
-		if (r < n_rows)
-			head_i8_tile(w, o, n_o, x, r, 1, y, y_stride);
-	}
+	head_products(w, from, to, x, n_rows, y, y_stride);
 }

@@ -1,6 +1,6 @@
 /*
  * AVX-VNNI: processors of the years in which desktops lost AVX-512, and kept its
- * multiplication by fours for 256 bits.  All but the ternary products is AVX2's.
+ * multiplication by fours for 256 bits.  All but the products is AVX2's.
  */
 #include <cpuid.h>
 
@@ -10,6 +10,8 @@ int cpu_avxvnni_open(struct cpu_kernels *k, struct err *e);
 int cpu_avx2_open(struct cpu_kernels *k, struct err *e);
 void cpu_avxvnni_ternary(const struct ternary *w, int from, int to,
     const struct cpu_rows *x, int n_rows, float *y, int y_stride, bool add);
+void cpu_avxvnni_head(const struct dense *w, int from, int to,
+    const struct cpu_hidden *x, int n_rows, float *y, size_t y_stride);
 
 /* CPUID, leaf 7, subleaf 1: bit 4 of EAX.  Not every compiler knows the name. */
 static bool
@@ -33,5 +35,6 @@ cpu_avxvnni_open(struct cpu_kernels *k, struct err *e)
 	k->isa = "avxvnni";
 	k->title = "avx-vnni";
 	k->ternary = cpu_avxvnni_ternary;
+	k->head = cpu_avxvnni_head;
 	return 0;
 }

@@ -35,7 +35,7 @@ load_dense(const struct dense *w, size_t at, int k)
  * group is a multiple of the lanes, so that a vector has one factor.
  */
 INLINE void
-head_tile(const struct dense *w, int o, int n_o, const struct cpu_hidden *x,
+float_tile(const struct dense *w, int o, int n_o, const struct cpu_hidden *x,
     int r, const int n_r, float *y, size_t y_stride)
 {
 	vf acc[4][2], v[4], a;
@@ -88,9 +88,9 @@ head_float(const struct dense *w, int from, int to, const struct cpu_hidden *x,
 		int n_o = to - o < 4 ? to - o : 4, r = 0;
 
 		for (; r + 2 <= n_rows; r += 2)
-			head_tile(w, o, n_o, x, r, 2, y, y_stride);
+			float_tile(w, o, n_o, x, r, 2, y, y_stride);
 		if (r < n_rows)
-			head_tile(w, o, n_o, x, r, 1, y, y_stride);
+			float_tile(w, o, n_o, x, r, 1, y, y_stride);
 	}
 }
 

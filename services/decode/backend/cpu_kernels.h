@@ -44,7 +44,7 @@ struct cpu_hidden {
 	int16_t *q;		/* [rows, q_stride] or two planes of bytes */
 	float *scale;		/* [rows]: value = q * scale */
 	int64_t *sum;		/* [rows]: of q */
-	int32_t f_stride, q_stride;	/* multiples of 16; of 64 */
+	int32_t f_stride, q_stride;	/* multiples of 16; of 256 */
 };
 
 /*

@@ -1,5 +1,5 @@
 /*
- * The head of NEON: int8 weights times 16 bits of the hidden state in two planes
+ * The head of NEON: codes times 16 bits of the hidden state in two planes
  * of signed bytes, 256 * high + low, so that both go through sdot.
  * 32512 = 127 * 256 keeps high inside a byte.
  */
@@ -32,63 +32,73 @@ cpu_neon_prepare(const float *f, float top, struct cpu_hidden *out, int r)
 	out->scale[r] = 1.0F / s;
 }
 
-/* An int8 head: 4 outputs of n_r rows. */
-INLINE void
-head_i8_tile(const struct dense *w, int o, int n_o, const struct cpu_hidden *x,
-    int r, const int n_r, float *y, size_t y_stride)
+enum { HV_COLUMNS = 16, HV_RUN = 1 << 30, HV_I8_OFFSET = 0, HV_PAIRS = 8 };
+
+typedef int8x16_t hv;
+typedef struct { int32x4_t high, low; } hv_acc;
+
+INLINE hv_acc
+hv_zero(void)
 {
-	int32x4_t high[4][2], low[4][2];
-	int8_t last[16] = { 0 };
-	int n = w->n_in;
-
-	for (int i = 0; i < 4; i++)
-		for (int j = 0; j < n_r; j++)
-			high[i][j] = low[i][j] = vdupq_n_s32(0);
-	for (int at = 0; at < n; at += 16)
-#pragma GCC unroll 4
-		for (int i = 0; i < 4; i++) {
-			const int8_t *p = (const int8_t *)w->data +
-			    (size_t)(o + (i < n_o ? i : 0)) * (size_t)n + at;
-			int8x16_t v;
-
-			if (n - at < 16)
-				p = memcpy(last, p, (size_t)(n - at));
-			v = vld1q_s8(p);
-#pragma GCC unroll 2
-			for (int j = 0; j < n_r; j++) {
-				const int8_t *q = (const int8_t *)(x->q +
-				    (size_t)(r + j) * (size_t)x->q_stride) + at;
-
-				high[i][j] = vdotq_s32(high[i][j], v,
-				    vld1q_s8(q));
-				low[i][j] = vdotq_s32(low[i][j], v,
-				    vld1q_s8(q + x->q_stride));
-			}
-		}
-	for (int j = 0; j < n_r; j++)
-		for (int i = 0; i < n_o; i++) {
-			int64_t sum = 256 * vaddlvq_s32(high[i][j]) +
-			    vaddlvq_s32(low[i][j]);
-
-			y[(size_t)(r + j) * y_stride + (size_t)(o + i)] =
-			    (float)sum * (w->scales[o + i] * x->scale[r + j]);
-		}
+	return (hv_acc){ vdupq_n_s32(0), vdupq_n_s32(0) };
 }
+
+INLINE hv
+hv_i8(const uint8_t *p, int left)
+{
+	uint8_t last[16] = { 0 };
+
+	if (left < 16)
+		p = memcpy(last, p, left > 0 ? (size_t)left : 0);
+	return vreinterpretq_s8_u8(vld1q_u8(p));
+}
+
+INLINE hv
+hv_q4(const uint8_t *p, const int at)
+{
+	uint8x16_t v = vld1q_u8(p + at % 64);
+
+	return vreinterpretq_s8_u8(at < 64 ? vandq_u8(v, vdupq_n_u8(15)) :
+	    vshrq_n_u8(v, 4));
+}
+
+INLINE hv
+hv_q6(const uint8_t *p, const int at)
+{
+	uint8x16_t four = vld1q_u8(p + at / 128 * 64 + at % 64);
+	uint8x16_t two = vld1q_u8(p + 128 + at % 64);
+
+	/* A shift to the right by what is in a register is one by its negative. */
+	four = at % 128 < 64 ? vandq_u8(vshlq_n_u8(four, 2), vdupq_n_u8(0x3c)) :
+	    vandq_u8(vshrq_n_u8(four, 2), vdupq_n_u8(0x3c));
+	two = vandq_u8(vshlq_u8(two, vdupq_n_s8((int8_t)(-(at / 64 * 2)))),
+	    vdupq_n_u8(3));
+	return vreinterpretq_s8_u8(vorrq_u8(four, two));
+}
+
+INLINE hv_acc
+hv_dot(hv_acc acc, hv v, const struct cpu_hidden *x, int r, int at)
+{
+	const int8_t *q = (const int8_t *)(x->q +
+	    (size_t)r * (size_t)x->q_stride) + at;
+
+	return (hv_acc){ vdotq_s32(acc.high, v, vld1q_s8(q)),
+	    vdotq_s32(acc.low, v, vld1q_s8(q + x->q_stride)) };
+}
+
+INLINE void
+hv_sums(const hv_acc *acc, const int n, int64_t *sum)
+{
+	for (int i = 0; i < n; i++)
+		sum[i] += 256 * vaddlvq_s32(acc[i].high) +
+		    vaddlvq_s32(acc[i].low);
+}
+
+#include "backend/cpu_head.h"
 
 void
 cpu_neon_head(const struct dense *w, int from, int to, const struct cpu_hidden *x,
     int n_rows, float *y, size_t y_stride)
 {
-	if (w->type != DENSE_I8 || cpu_in_groups(w->group, w->n_in)) {
-		head_float(w, from, to, x, n_rows, y, y_stride);
-		return;
-	}
-	for (int o = from; o < to; o += 4) {
-		int n_o = to - o < 4 ? to - o : 4, r = 0;
-
-		for (; r + 2 <= n_rows; r += 2)
-			head_i8_tile(w, o, n_o, x, r, 2, y, y_stride);
-		if (r < n_rows)
-			head_i8_tile(w, o, n_o, x, r, 1, y, y_stride);
-	}
+	head_products(w, from, to, x, n_rows, y, y_stride);
 }

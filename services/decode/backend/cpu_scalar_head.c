@@ -1,4 +1,4 @@
-/* The head of the scalar variant: int8 weights times 16-bit integers. */
+/* The head of the scalar variant: codes times 16-bit integers. */
 #include <string.h>
 
 #include "backend/cpu_scalar.h"
@@ -24,26 +24,70 @@ cpu_scalar_prepare(const float *f, float top, struct cpu_hidden *out, int r)
 	out->scale[r] = 1.0F / s;
 }
 
+enum { HV_COLUMNS = 64, HV_RUN = 1 << 30, HV_I8_OFFSET = 0, HV_PAIRS = 8 };
+
+typedef struct { int8_t code[64]; } hv;
+typedef int64_t hv_acc;
+
+INLINE hv_acc
+hv_zero(void)
+{
+	return 0;
+}
+
+INLINE hv
+hv_i8(const uint8_t *p, int left)
+{
+	hv v = { { 0 } };
+
+	memcpy(v.code, p, left < 64 ? (size_t)left : 64);
+	return v;
+}
+
+INLINE hv
+hv_q4(const uint8_t *p, const int at)
+{
+	hv v;
+
+	for (int j = 0; j < 64; j++)
+		v.code[j] = (int8_t)(p[j] >> at / 16 & 15);
+	return v;
+}
+
+INLINE hv
+hv_q6(const uint8_t *p, const int at)
+{
+	hv v = hv_q4(p + at / 128 * 64, at % 128);
+
+	for (int j = 0; j < 64; j++)
+		v.code[j] = (int8_t)(v.code[j] << 2 |
+		    (p[128 + j] >> at / 32 & 3));
+	return v;
+}
+
+INLINE hv_acc
+hv_dot(hv_acc acc, hv v, const struct cpu_hidden *x, int r, int at)
+{
+	const int16_t *q = x->q + (size_t)r * (size_t)x->q_stride + at;
+	int32_t sum = 0;
+
+	for (int j = 0; j < 64; j++)
+		sum += v.code[j] * q[j];
+	return acc + sum;
+}
+
+INLINE void
+hv_sums(const hv_acc *acc, const int n, int64_t *sum)
+{
+	for (int i = 0; i < n; i++)
+		sum[i] += acc[i];
+}
+
+#include "backend/cpu_head.h"
+
 void
 cpu_scalar_head(const struct dense *w, int from, int to, const struct cpu_hidden *x,
     int n_rows, float *y, size_t y_stride)
 {
-	if (w->type != DENSE_I8 || cpu_in_groups(w->group, w->n_in)) {
-		head_float(w, from, to, x, n_rows, y, y_stride);
-		return;
-	}
-	for (int o = from; o < to; o++) {
-		const int8_t *row = (const int8_t *)w->data +
-		    (size_t)o * (size_t)w->n_in;
-
-		for (int r = 0; r < n_rows; r++) {
-			const int16_t *q = x->q + (size_t)r * (size_t)x->q_stride;
-			int64_t sum = 0;
-
-			for (int i = 0; i < w->n_in; i++)
-				sum += row[i] * q[i];
-			y[(size_t)r * y_stride + (size_t)o] = (float)sum *
-			    (w->scales[o] * x->scale[r]);
-		}
-	}
+	head_products(w, from, to, x, n_rows, y, y_stride);
 }

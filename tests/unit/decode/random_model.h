@@ -13,6 +13,7 @@
 
 #include "backend/backend.h"
 #include "model/model.h"
+#include "model/packed.h"
 
 static uint64_t random_state = 1;
 
@@ -93,14 +94,37 @@ random_ternary(struct ternary *w, int n_out, int n_in, int group)
 }
 
 static void
+random_packed(struct dense *d)
+{
+	size_t stride = (size_t)packed_stride(d->type, d->n_in);
+	uint8_t *data = random_take((size_t)d->n_out * stride);
+	float *scales = random_take((size_t)d->n_out * sizeof(*scales));
+	float *row = random_take((size_t)d->n_in * sizeof(*row));
+
+	for (int o = 0; o < d->n_out; o++) {
+		for (int i = 0; i < d->n_in; i++)
+			row[i] = random_float();
+		scales[o] = packed_make(d->type, row, d->n_in, data +
+		    (size_t)o * stride);
+	}
+	d->data = data;
+	d->scales = scales;
+}
+
+static void
 random_dense(struct dense *d, enum dense_type type, int n_out, int n_in,
     int group)
 {
 	size_t n = (size_t)n_out * (size_t)n_in;
-	void *data = random_take(n * 4);
+	void *data;
 
-	*d = (struct dense){ .type = type, .data = data, .n_out = n_out,
-		.n_in = n_in, .group = group > 0 ? group : n_in };
+	*d = (struct dense){ .type = type, .n_out = n_out, .n_in = n_in,
+		.group = group > 0 ? group : n_in };
+	if (packed_bits(type) > 0) {
+		random_packed(d);
+		return;
+	}
+	d->data = data = random_take(n * 4);
 	if (type == DENSE_I8)
 		d->scales = random_floats(n_out * ((n_in + d->group - 1) /
 		    d->group), 0.01F, 0.001F);
@@ -130,6 +154,7 @@ struct random_shape {
 	/* Columns with a factor of their own; 0: one for all. */
 	int group, ffn_group, head_group;
 	bool qk_norm, act_float;
+	enum dense_type packed;		/* of the head, if it is; not tied */
 };
 
 static const struct random_shape random_shapes[] = {
@@ -158,6 +183,10 @@ static const struct random_shape random_shapes[] = {
 	{ "one factor a row, floats, i8 in groups of 128", 65, 336, 2, 4, 4, 34,
 	    256, MODEL_SILU, false, false, true, .type = DENSE_I8,
 	    .head_group = 128, .act_float = true },
+	{ "a head of 6 bits, GQA 2:1", 123, 320, 2, 4, 2, 64, 512, MODEL_RELU2,
+	    false, true, false, .type = DENSE_I8, .packed = DENSE_Q6 },
+	{ "a head of 4 bits, odd width", 77, 190, 2, 2, 2, 34, 264, MODEL_SILU,
+	    false, false, false, .type = DENSE_BF16, .packed = DENSE_Q4 },
 };
 enum { N_RANDOM_SHAPES = sizeof(random_shapes) / sizeof(random_shapes[0]) };
 
@@ -180,8 +209,8 @@ random_model(const struct random_shape *s, struct model *m)
 	random_dense(&m->embed, s->type, s->vocab, s->hidden, s->head_group);
 	m->head = m->embed;
 	if (!s->tied)
-		random_dense(&m->head, s->type, s->vocab, s->hidden,
-		    s->head_group);
+		random_dense(&m->head, s->packed != 0 ? s->packed : s->type,
+		    s->vocab, s->hidden, s->head_group);
 	m->norm = random_floats(s->hidden, 1, 0.1F);
 	m->layers = random_take((size_t)s->n_layers * sizeof(*m->layers));
 	for (int i = 0; i < s->n_layers; i++) {

@@ -217,7 +217,7 @@ END_TEST
 static void
 check_head(enum dense_type type, int n, int group)
 {
-	int f = (n + 15) / 16 * 16, q = (f + 63) / 64 * 64;
+	int f = (n + 15) / 16 * 16, q = (f + 255) / 256 * 256;
 	struct cpu_hidden x = { .f_stride = f, .q_stride = q,
 		.f = random_take((size_t)(3 * f) * 4),
 		.q = random_take((size_t)(3 * q) * 2),
@@ -269,12 +269,12 @@ check_head(enum dense_type type, int n, int group)
 START_TEST(the_head_multiplies_what_was_normalised)
 {
 	static const enum dense_type types[] = { DENSE_BF16, DENSE_I8, DENSE_F32,
-		DENSE_F16 };
+		DENSE_F16, DENSE_Q6, DENSE_Q4 };
 
 	if (!open_one(_i))
 		return;
 	for (int s = 0; s < N_SIZES; s++)
-		for (int type = 0; type < 4; type++)
+		for (int type = 0; type < 6; type++)
 			check_head(types[type], sizes[s], 0);
 	for (int s = 0; s < N_SIZES; s++)
 		for (int group = 16; group <= 1024; group *= 2)
