@@ -43,7 +43,7 @@ flush(struct stream *s, struct err *e)
 static void
 add_text(struct run *run, struct choice *c, const struct piece *p)
 {
-	const struct openai_text text = {
+	const struct openai_part text = {
 		.said = c->said.len > 0 ? c->said.data : "",
 		.n_said = c->said.len,
 		.thought = c->thought.len > 0 ? c->thought.data : "",
@@ -194,7 +194,7 @@ add_first(struct run *run, struct choice *c)
 		    c->shown.index));
 	else if (echo != NULL)
 		openai_event(&run->out, openai_chunk_text(&run->a, &c->shown,
-		    &(struct openai_text){ .said = echo,
+		    &(struct openai_part){ .said = echo,
 		    .n_said = strlen(echo) }, NULL));
 }
 

@@ -74,7 +74,7 @@ static json_t *
 choice_json(struct run *run, struct choice *c, int index)
 {
 	const char *echo = run->echoes != NULL ? run->echoes[c->prompt] : "";
-	struct openai_text text = {
+	struct openai_part text = {
 		.thought = c->thought.len > 0 ? c->thought.data : "",
 		.n_thought = c->thought.len,
 	};

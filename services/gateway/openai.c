@@ -178,7 +178,7 @@ logprobs_json(const struct openai_answer *a, struct openai_choice *c,
 
 /* Both names that clients know for what was thought. */
 static void
-add_thought(json_t *v, const struct openai_text *text)
+add_thought(json_t *v, const struct openai_part *text)
 {
 	json_t *s;
 
@@ -191,7 +191,7 @@ add_thought(json_t *v, const struct openai_text *text)
 
 json_t *
 openai_chunk_text(const struct openai_answer *a, struct openai_choice *c,
-    const struct openai_text *text, const json_t *logprobs)
+    const struct openai_part *text, const json_t *logprobs)
 {
 	json_t *content;
 
@@ -248,7 +248,7 @@ openai_chunk_progress(const struct openai_answer *a, int index,
 
 json_t *
 openai_whole_choice(const struct openai_answer *a, struct openai_choice *c,
-    const struct openai_text *text, const json_t *logprobs,
+    const struct openai_part *text, const json_t *logprobs,
     const char *finish)
 {
 	json_t *shown = logprobs_json(a, c, logprobs), *message;

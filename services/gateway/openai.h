@@ -33,7 +33,7 @@ struct openai_choice {
 };
 
 /* Some text of it, UTF-8, NUL-terminated. */
-struct openai_text {
+struct openai_part {
 	const char *said;
 	size_t n_said;
 	const char *thought;	/* of a chat */
@@ -75,7 +75,7 @@ const char *openai_finish(const char *finish);
  */
 json_t *openai_chunk_first(const struct openai_answer *a, int index);
 json_t *openai_chunk_text(const struct openai_answer *a,
-    struct openai_choice *c, const struct openai_text *text,
+    struct openai_choice *c, const struct openai_part *text,
     const json_t *logprobs);
 json_t *openai_chunk_last(const struct openai_answer *a, int index,
     const char *finish, const struct openai_usage *u);
@@ -89,7 +89,7 @@ void openai_add_timings(json_t *v, const struct openai_usage *u);
 
 /* One answer at once; logprobs: of all its pieces, or NULL. */
 json_t *openai_whole_choice(const struct openai_answer *a,
-    struct openai_choice *c, const struct openai_text *text,
+    struct openai_choice *c, const struct openai_part *text,
     const json_t *logprobs, const char *finish);
 
 /* All of them, in choices (an array, released). */

@@ -37,7 +37,9 @@ look_at(struct upstream_request *q, int i, int64_t now, struct piece **list,
 	enum resume_step step = RESUME_NONE;
 
 	pthread_mutex_lock(&q->u->lock);
-	if ((*list = pieces_take(&q->pieces)) == NULL)
+	if ((*list = pieces_take(&q->pieces)) != NULL)
+		q->waiting = false;	/* from here on they are in its hands */
+	else
 		step = resume_next(q, now, e);
 	/* A stream that is well looks again only at the end. */
 	l->retries = l->retries || q->lost_ms != 0 || q->retry_ms > now;

@@ -23,17 +23,17 @@ begin(bool chat)
 	choice = (struct openai_choice){ 0 };
 }
 
-static struct openai_text
-text_of(const char *said, const char *thought)
+static struct openai_part
+part_of(const char *said, const char *thought)
 {
-	return (struct openai_text){ .said = said, .n_said = strlen(said),
+	return (struct openai_part){ .said = said, .n_said = strlen(said),
 		.thought = thought, .n_thought = strlen(thought) };
 }
 
 static json_t *
 text_chunk(const char *said, const json_t *logprobs)
 {
-	struct openai_text text = text_of(said, "");
+	struct openai_part text = part_of(said, "");
 
 	return openai_chunk_text(&a, &choice, &text, logprobs);
 }
@@ -41,7 +41,7 @@ text_chunk(const char *said, const json_t *logprobs)
 static json_t *
 whole(const char *said, const char *finish)
 {
-	struct openai_text text = text_of(said, "");
+	struct openai_part text = part_of(said, "");
 
 	return openai_whole(&a, json_pack("[o]", openai_whole_choice(&a,
 	    &choice, &text, NULL, finish)), &usage);
@@ -187,7 +187,7 @@ END_TEST
 
 START_TEST(thoughts_have_both_names)
 {
-	struct openai_text both = text_of("b", "a"), one = text_of("", "a");
+	struct openai_part both = part_of("b", "a"), one = part_of("", "a");
 
 	begin(true);
 	choice.index = 2;
