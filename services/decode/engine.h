@@ -21,6 +21,7 @@
  * all state; it is not held while the backend runs or tokens are sampled.
  */
 struct engine;
+struct plan;
 
 struct engine_config {
 	struct job_context job;
@@ -37,6 +38,8 @@ struct engine_config {
 					 * every draft: see speculate.h */
 	struct pace_start start;	/* how fast the backend is; zeros: not known */
 	int64_t (*clock_us)(void *arg);
+	/* What the step is about to compute; may be NULL.  Compute thread. */
+	void (*before_step)(void *arg, int64_t step, const struct plan *p);
 	/* What step added: an array of pieces, borrowed.  Compute thread. */
 	void (*on_step)(void *arg, int64_t step, json_t *events);
 	void *arg;

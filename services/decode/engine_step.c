@@ -199,6 +199,8 @@ engine_step(struct engine *en, bool *worked, struct err *e)
 	pthread_mutex_lock(&en->lock);
 	begin(en);
 	pthread_mutex_unlock(&en->lock);
+	if (p->n_rows > 0 && en->c.before_step != NULL)
+		en->c.before_step(en->c.arg, en->stats.steps + 1, p);
 	if ((r = compute(en, &us, e)) != 0)
 		return r;
 	pthread_mutex_lock(&en->lock);

@@ -24,6 +24,12 @@ job_n_generated(const struct job *j)
 	return j->n_tokens - j->n_prompt;
 }
 
+bool
+job_is_solo(const struct job *j)
+{
+	return job_n_generated(j) < j->solo_end;
+}
+
 static int
 check_id(const json_t *v, const char *member, size_t i, int32_t n_vocab,
     int32_t *id, struct err *e)
@@ -141,6 +147,7 @@ take_parameters(struct job *j, const struct job_context *c,
 	j->n_logprobs = (int)g->logprobs;
 	j->ignore_eos = g->ignore_eos;
 	j->client = g->client;
+	j->solo_end = (int32_t)g->solo_seq + 1;
 	j->kv.salt = (uint64_t)g->cache_salt;
 	j->kv.alone = !g->cache_prompt;
 	j->lease_us = g->lease_ms * 1000;

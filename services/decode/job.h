@@ -57,6 +57,7 @@ struct job {
 	int64_t order;		/* of arrival */
 	int64_t rank;		/* of its first slot; 0: it never had one */
 	int64_t client;		/* whose it is; 0: nobody's but its own */
+	int32_t solo_end;	/* until it has this many tokens it runs alone */
 	int n_preempted;	/* how often it lost its slot */
 	bool in_step;		/* the step in progress reads it */
 	bool dropped;		/* free it when that step is over */
@@ -102,6 +103,7 @@ void job_end(struct job *j, enum job_finish why);
 
 const char *job_finish_name(enum job_finish f);	/* NULL for JOB_RUNS */
 int32_t job_n_generated(const struct job *j);	/* forced ones included */
+bool job_is_solo(const struct job *j);		/* nobody else in its steps */
 
 /* What its last piece says. */
 struct events_outcome job_outcome(const struct job *j);

@@ -120,6 +120,14 @@ on_step(void *arg, int64_t step, json_t *events)
 }
 
 static void
+before_step(void *arg, int64_t step, const struct plan *p)
+{
+	struct service *sv = arg;
+
+	step_record_write(&sv->record, step, p);
+}
+
+static void
 publish_status(struct service *sv)
 {
 	struct decode_status s;
@@ -337,7 +345,8 @@ start_engine(struct service *sv, const struct backend_options *b)
 		.prefill_rows = (int32_t)sv->options.prefill_rows,
 		.prefix_cache = sv->options.prefix_cache,
 		.n_pages = b->n_pages, .step_rows = b->max_rows, .start = sv->pace,
-		.clock_us = clock_us, .on_step = on_step, .arg = sv,
+		.clock_us = clock_us, .before_step = before_step,
+		.on_step = on_step, .arg = sv,
 	};
 	struct err e = { 0 };
 
@@ -346,6 +355,19 @@ start_engine(struct service *sv, const struct backend_options *b)
 	    bus_publisher_open(&sv->events, sv->runtime_dir, "decode-events",
 	    &e) != 0)
 		die(&e);
+}
+
+/* Without a record everybody here counts as at work: worse, but no reason not to
+ * serve. */
+static void
+open_record(struct service *sv)
+{
+	char path[200];
+	struct err e;
+
+	snprintf(path, sizeof(path), "%s/decode.step", sv->runtime_dir);
+	if (step_record_open(&sv->record, path, &e) != 0)
+		log_warn("no record of steps: %s", e.text);
 }
 
 static void
@@ -436,9 +458,11 @@ main(int argc, char *argv[])
 	if (bus_lock(sv.runtime_dir, "decode", &e) != 0 ||
 	    (sv.options.port != 0 && ops_start(&sv, &web, &e) != 0))
 		die(&e);
+	open_record(&sv);
 	load(&sv, &b);
 	check_logits(&sv, &b);
 	start_engine(&sv, &b);
+	step_record_begin(&sv.record, sv.boot);
 	if (pthread_create(&compute.thread, NULL, compute_run, &compute) != 0) {
 		log_error("cannot start the compute thread");
 		return 1;
@@ -454,6 +478,7 @@ main(int argc, char *argv[])
 	atomic_store(&compute.stop, true);
 	engine_drain(sv.engine);
 	pthread_join(compute.thread, NULL);
+	step_record_clear(&sv.record);
 	/* Sockets are left to exit, see bus.h; and the HTTP port, since ending
 	 * it takes CivetWeb up to two seconds of our clients' pause. */
 	for (int i = 0; web != NULL && web_active(web) > 0 && i < 100; i++)

@@ -319,6 +319,21 @@ on_model_info(struct service *sv, const struct frame *f, struct frame *reply,
 }
 
 static int
+on_last_step(struct service *sv, const struct frame *f, struct frame *reply,
+    struct err *e)
+{
+	struct decode_last_step_is is;
+	int r;
+
+	(void)f;
+	step_record_last(&sv->record, &is);
+	r = reply_with(reply, DECODE_TYPE_last_step_is,
+	    decode_last_step_is_fields(), &is, e);
+	json_decref(is.requests);
+	return r;
+}
+
+static int
 on_health(struct service *sv, const struct frame *f, struct frame *reply,
     struct err *e)
 {
@@ -387,6 +402,7 @@ static const struct {
 	{ DECODE_TYPE_tokenize, on_tokenize },
 	{ DECODE_TYPE_detokenize, on_detokenize },
 	{ DECODE_TYPE_model_info, on_model_info },
+	{ DECODE_TYPE_last_step, on_last_step },
 	{ UNIT_TYPE_health, on_health },
 	{ UNIT_TYPE_stats, on_stats },
 };

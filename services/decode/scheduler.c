@@ -68,10 +68,18 @@ is_computing_for(const struct job *i, const struct job *j)
 	    KV_PAGE * sizeof(*j->tokens)) == 0;
 }
 
+/* May j be in a step of only's, or, if that is NULL, of those who share one? */
+static bool
+takes_turn(const struct job *j, const struct job *only)
+{
+	return j != NULL && !events_full(&j->events) &&
+	    (only != NULL ? j == only : !job_is_solo(j));
+}
+
 /* Shares without rows for the prompts, oldest first, from p->n_shares on, but
  * not for those who wait for a page of another.  Returns how many. */
 static int
-prompts(struct scheduler *s, struct share *to)
+prompts(struct scheduler *s, const struct job *only, struct share *to)
 {
 	int n = 0, n_kept = 0;
 
@@ -79,7 +87,7 @@ prompts(struct scheduler *s, struct share *to)
 		struct job *j = s->slots[i];
 		int k = n;
 
-		if (j == NULL || is_decoding(j) || events_full(&j->events))
+		if (!takes_turn(j, only) || is_decoding(j))
 			continue;
 		for (; k > 0 && to[k - 1].job->rank > j->rank; k--)
 			to[k] = to[k - 1];
@@ -150,8 +158,8 @@ divide(struct share *sh, int n, int32_t budget)
 	}
 }
 
-void
-scheduler_plan(struct scheduler *s, struct plan *p)
+static void
+plan_turn(struct scheduler *s, const struct job *only, struct plan *p)
 {
 	struct share *sh;
 	int32_t budget;
@@ -159,18 +167,53 @@ scheduler_plan(struct scheduler *s, struct plan *p)
 
 	p->n_rows = p->n_shares = 0;
 	for (int i = 0; i < s->c.n_slots; i++)
-		if (s->slots[i] != NULL && is_decoding(s->slots[i]) &&
-		    !events_full(&s->slots[i]->events))
+		if (takes_turn(s->slots[i], only) && is_decoding(s->slots[i]))
 			add_share(p, s->slots[i], 1);
 	budget = s->c.step_rows - p->n_rows;
 	if (p->n_rows > 0)
 		budget = least(budget, s->c.prefill_rows);
 	sh = p->shares + p->n_shares;
-	n = prompts(s, sh);
+	n = prompts(s, only, sh);
 	divide(sh, n, budget);
 	for (int i = 0; i < n; i++)
 		if (sh[i].n_rows > 0)
 			add_share(p, sh[i].job, sh[i].n_rows);
+}
+
+/* Of those who are to run alone the next one after the last, by rank. */
+static const struct job *
+next_solo(const struct scheduler *s)
+{
+	const struct job *first = NULL, *next = NULL;
+
+	for (int i = 0; i < s->c.n_slots; i++) {
+		const struct job *j = s->slots[i];
+
+		if (j == NULL || !job_is_solo(j) || events_full(&j->events))
+			continue;
+		if (first == NULL || j->rank < first->rank)
+			first = j;
+		if (j->rank > s->solo_rank && (next == NULL ||
+		    j->rank < next->rank))
+			next = j;
+	}
+	return next != NULL ? next : first;
+}
+
+void
+scheduler_plan(struct scheduler *s, struct plan *p)
+{
+	const struct job *solo = next_solo(s);
+	bool shared = solo == NULL || s->solo_last;
+
+	if (shared)
+		plan_turn(s, NULL, p);
+	if (solo != NULL && (!shared || p->n_rows == 0)) {
+		plan_turn(s, solo, p);
+		s->solo_rank = solo->rank;
+		shared = false;
+	}
+	s->solo_last = !shared;
 }
 
 void

@@ -42,6 +42,8 @@ struct scheduler {
 	int n_running, n_queued;
 	int64_t queued_tokens;	/* of those who wait, to be computed */
 	int64_t n_ranks;
+	int64_t solo_rank;	/* who had the last step alone */
+	bool solo_last;		/* the last step was somebody's alone */
 	bool short_of_pages;	/* the next of the queue waits for them */
 	struct kv_cache cache;
 	struct page_copy *copies;	/* [n_copies] room for n_slots; owned */
@@ -87,8 +89,9 @@ void scheduler_copied(struct scheduler *s);
 /*
  * The shares of the next step: one row of everyone who decodes, then rows of the
  * prompts up to step_rows, or up to prefill_rows of them if somebody decodes.
- * Who has DECODE_UNACKED_MAX pieces waiting for an ack is left out.  p->rows
- * come with plan_fill.
+ * Who has DECODE_UNACKED_MAX pieces waiting for an ack is left out.  Who is solo
+ * has steps of their own, each in turn, and every other step belongs to the
+ * rest.  p->rows come with plan_fill.
  */
 void scheduler_plan(struct scheduler *s, struct plan *p);
 

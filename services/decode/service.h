@@ -11,6 +11,7 @@
 #include "model/model.h"
 #include "options.h"
 #include "selfcheck.h"
+#include "step_record.h"
 #include "tokenizer/template.h"
 #include "tokenizer/tokenizer.h"
 #include "web.h"
@@ -26,6 +27,7 @@ struct service {
 	char boot[DECODE_BOOT_LEN + 1];
 	int64_t started_ms;
 	atomic_bool draining;
+	struct step_record record;	/* what runs, for the next life */
 
 	atomic_bool loaded;	/* and the sockets are open */
 	struct model model;
