@@ -167,6 +167,14 @@ bool web_stream_write(struct web_request *rq, const void *data, size_t n);
 void web_stream_end(struct web_request *rq, bool complete);
 
 /*
+ * The same without ever waiting, and from any one thread, if that of the handler is
+ * known to do nothing with rq meanwhile: true if the client's socket took the piece,
+ * or its first half; the other half goes out with the next web_stream_write.  False:
+ * nothing was written, web_stream_write is to do it.
+ */
+bool web_stream_try(struct web_request *rq, const void *data, size_t n);
+
+/*
  * Has the client closed its side (a half-close counts), or is the server about
  * to end?  Without writing; one poll(2).
  */

@@ -39,8 +39,8 @@ has_addresses(int fd, const struct mg_request_info *info)
 	    strcmp(text, info->remote_addr) == 0;
 }
 
-static int
-request_fd(struct web_request *rq)
+int
+web_conn_fd(struct web_request *rq)
 {
 	struct dirent *entry;
 	DIR *dir;
@@ -67,7 +67,7 @@ arm(struct web_request *rq, int how, int64_t deadline_ms)
 {
 	struct web *w = rq->web;
 
-	if (request_fd(rq) == -1)
+	if (web_conn_fd(rq) == -1)
 		return;
 	pthread_mutex_lock(&w->lock);
 	rq->how = how;
@@ -198,7 +198,7 @@ void
 web_conn_linger(struct web_request *rq)
 {
 	int64_t left, until = clock_ms() + LINGER_MS;
-	struct pollfd p = { .fd = request_fd(rq), .events = POLLIN };
+	struct pollfd p = { .fd = web_conn_fd(rq), .events = POLLIN };
 	char piece[4096];
 
 	if (p.fd == -1 || rq->broken || shutdown(p.fd, SHUT_WR) == -1)
@@ -215,7 +215,7 @@ web_conn_linger(struct web_request *rq)
 bool
 web_client_gone(struct web_request *rq)
 {
-	struct pollfd p = { .fd = request_fd(rq), .events = POLLRDHUP };
+	struct pollfd p = { .fd = web_conn_fd(rq), .events = POLLRDHUP };
 
 	if (rq->broken || rq->web->ending)
 		return true;

@@ -67,6 +67,7 @@ struct web_request {
 	bool old;			/* HTTP/1.0 knows no chunks */
 	struct buf body;
 	struct buf headers;		/* by web_set_header, as lines */
+	struct buf rest;		/* web_stream_try began to write it */
 	enum web_answer answer;
 	int status;
 	bool broken;			/* a write failed: the client is gone */
@@ -134,6 +135,8 @@ void web_keeper_stop(struct web *w);
 int web_conn_read(struct web_request *rq, void *p, size_t n,
     int64_t deadline_ms);
 bool web_conn_write(struct web_request *rq, const void *data, size_t n);
+/* CivetWeb's socket, or -1; sought once, by the handler's thread. */
+int web_conn_fd(struct web_request *rq);
 /* Take what the client still sends, for a moment, so that it sees the answer:
  * closing a socket with unread bytes resets the connection. */
 void web_conn_linger(struct web_request *rq);

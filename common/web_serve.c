@@ -212,6 +212,7 @@ request_finish(struct web_request *rq)
 		web_conn_linger(rq);
 	buf_free(&rq->body);
 	buf_free(&rq->headers);
+	buf_free(&rq->rest);
 }
 
 static void

@@ -1,5 +1,8 @@
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "web_priv.h"
 
@@ -28,6 +31,18 @@ web_stream_begin(struct web_request *rq, int status, const char *content_type)
 	else
 		web_conn_write(rq, out.data, out.len);
 	buf_free(&out);
+	web_conn_fd(rq);
+}
+
+/* What web_stream_try left. */
+static bool
+write_rest(struct web_request *rq)
+{
+	bool ok = rq->rest.len == 0 ||
+	    web_conn_write(rq, rq->rest.data, rq->rest.len);
+
+	buf_clear(&rq->rest);
+	return ok;
 }
 
 bool
@@ -37,6 +52,8 @@ web_stream_write(struct web_request *rq, const void *data, size_t n)
 	bool ok;
 
 	if (rq->answer != WEB_STREAMING || rq->broken || rq->web->ending)
+		return false;
+	if (!write_rest(rq))
 		return false;
 	if (n == 0 || rq->head_only)
 		return true;
@@ -53,12 +70,41 @@ web_stream_write(struct web_request *rq, const void *data, size_t n)
 	return ok;
 }
 
+bool
+web_stream_try(struct web_request *rq, const void *data, size_t n)
+{
+	char size[24];
+	struct iovec v[3] = { { size, 0 }, { (void *)(uintptr_t)data, n }, { "\r\n", 2 } };
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = 3 };
+	ssize_t sent;
+
+	if (rq->answer != WEB_STREAMING || rq->broken || rq->web->ending || rq->old ||
+	    rq->head_only || rq->rest.len > 0 || rq->fd == -1 || n == 0)
+		return false;
+	v[0].iov_len = (size_t)snprintf(size, sizeof(size), "%zx\r\n", n);
+	sent = sendmsg(rq->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent <= 0)
+		return false;
+	rq->bytes_out += (uint64_t)sent;
+	for (int i = 0; i < 3; i++) {
+		size_t taken = (size_t)sent < v[i].iov_len ? (size_t)sent : v[i].iov_len;
+
+		buf_add(&rq->rest, (char *)v[i].iov_base + taken, v[i].iov_len - taken);
+		sent -= (ssize_t)taken;
+	}
+	if (rq->rest.failed)
+		rq->broken = true;	/* half a chunk was sent */
+	return true;
+}
+
 void
 web_stream_end(struct web_request *rq, bool complete)
 {
 	if (rq->answer != WEB_STREAMING)
 		return;
 	rq->answer = WEB_ANSWERED;
+	if (!rq->broken && !rq->web->ending)
+		write_rest(rq);
 	if (complete && !rq->old && !rq->head_only)
 		web_conn_write(rq, "0\r\n\r\n", 5);
 }
