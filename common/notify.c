@@ -2,6 +2,7 @@
 #include <limits.h>
 #include <systemd/sd-daemon.h>
 
+#include "clock.h"
 #include "notify.h"
 
 /* What sd_notify returns is of no use: without a manager nothing is lost. */
@@ -10,6 +11,13 @@ void
 notify_ready(const char *status)
 {
 	sd_notifyf(0, "READY=1\nSTATUS=%s", status);
+}
+
+void
+notify_reloading(void)
+{
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
+	    clock_ns() / 1000);
 }
 
 void

@@ -5,6 +5,8 @@
  * The service manager (sd_notify(3)); without one every call does nothing.
  */
 void notify_ready(const char *status);		/* READY=1 and STATUS= */
+/* RELOADING=1; notify_ready when it is over. */
+void notify_reloading(void);
 void notify_status(const char *status);
 void notify_stopping(void);
 

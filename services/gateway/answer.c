@@ -146,8 +146,9 @@ submit(struct run *run, struct choice *c, int k, struct err *e)
 
 	if (generate == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
-	r = fleet_submit(run->gw->fleet, run->q->model, "", generate, &c->up,
-	    e);
+	caller_generate(run->caller, c == run->choices, generate);
+	r = fleet_submit(run->gw->fleet, run->q->model, run->caller->session,
+	    generate, &c->up, e);
 	json_decref(generate);
 	if (r == 0)
 		run->n_open++;
@@ -188,7 +189,8 @@ prepare(struct run *run, struct err *e)
 
 	if ((r = fleet_model(run->gw->fleet, q->model, &m, e)) != 0)
 		return r;
-	if ((u = fleet_pick(run->gw->fleet, q->model, "", e)) == NULL)
+	if ((u = fleet_pick(run->gw->fleet, q->model, run->caller->session,
+	    e)) == NULL)
 		return (int)e->code;
 	upstream_health(u, &h);
 	if (q->best_of > h.n_slots)
@@ -204,7 +206,25 @@ prepare(struct run *run, struct err *e)
 	return submit_all(run, m.thinks, e);
 }
 
-static void
+/* Of its prompts and answers, as far as they got. */
+static int64_t
+count_tokens(const struct run *run)
+{
+	int64_t n = 0;
+
+	for (int i = 0; i < run->n_choices; i++) {
+		const struct choice *c = &run->choices[i];
+
+		n += c->n_tokens;
+		if (i % run->q->best_of == 0)
+			n += c->up != NULL ? upstream_n_prompt(c->up) :
+			    c->usage.n_prompt;
+	}
+	return n;
+}
+
+/* The tokens it took; -1: none, it was refused. */
+static int64_t
 admitted(struct run *run)
 {
 	char first_id[DECODE_ID_LEN + 1];
@@ -212,9 +232,12 @@ admitted(struct run *run)
 
 	if (prepare(run, &e) != 0) {
 		web_reply_err(run->rq, &e);
-		return;
+		return -1;
 	}
 	strcpy(first_id, upstream_id(run->choices[0].up));
+	caller_accepted(run->caller, run->rq,
+	    upstream_session_state(run->choices[0].up),
+	    upstream_n_cached(run->choices[0].up));
 	if (run->q->stream)
 		answer_stream(run);
 	else
@@ -229,6 +252,7 @@ admitted(struct run *run)
 	    (double)(run->first_ns - run->start_ns) / 1e6,
 	    seconds_since(run->start_ns) * 1e3,
 	    run->n_open == 0 ? run->choices[0].finish : "none");
+	return count_tokens(run);
 }
 
 static void
@@ -252,20 +276,20 @@ free_run(struct run *run)
 
 void
 answer(struct gateway *gw, struct web_request *rq,
-    const struct openai_request *q)
+    const struct openai_request *q, struct caller *caller)
 {
-	struct run run = { .gw = gw, .rq = rq, .q = q };
+	struct run run = { .gw = gw, .rq = rq, .q = q, .caller = caller };
+	int64_t n_tokens;
 	struct err e;
 
 	run.start_ns = clock_ns();
-	if (atomic_fetch_add(&gw->n_answering, 1) >= gw->options.max_streams) {
-		err_set(&e, ERR_BUSY, "%lld requests are being answered, which "
-		    "is the limit", (long long)gw->options.max_streams);
-		e.retry_after_ms = 1000;
+	if (caller_admit(caller, rq, q->prompts, q->best_of,
+	    json_integer_value(json_object_get(q->generate, "max_tokens")),
+	    &e) != 0) {
 		web_reply_err(rq, &e);
-	} else {
-		admitted(&run);
+		return;
 	}
-	atomic_fetch_sub(&gw->n_answering, 1);
+	n_tokens = admitted(&run);
 	free_run(&run);
+	caller_leave(caller, n_tokens);
 }

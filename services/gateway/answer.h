@@ -1,6 +1,7 @@
 #ifndef GATEWAY_ANSWER_H
 #define GATEWAY_ANSWER_H
 
+#include "caller.h"
 #include "gateway.h"
 #include "openai_request.h"
 
@@ -10,6 +11,6 @@
  * answers.  Runs on the connection's thread until the answer is over.
  */
 void answer(struct gateway *gw, struct web_request *rq,
-    const struct openai_request *q);
+    const struct openai_request *q, struct caller *caller);
 
 #endif

@@ -31,6 +31,7 @@ struct run {
 	struct gateway *gw;
 	struct web_request *rq;
 	const struct openai_request *q;
+	const struct caller *caller;
 	struct openai_answer a;
 	struct choice *choices;		/* [n_choices] prompt-major; owned */
 	int n_choices, n_open;

@@ -6,7 +6,9 @@
 
 #include "auth.h"
 #include "fleet.h"
+#include "limits.h"
 #include "options.h"
+#include "places.h"
 #include "stats.h"
 #include "web.h"
 
@@ -15,13 +17,14 @@
 struct gateway {
 	struct gateway_options options;
 	struct auth auth;
+	struct limits *limits;
+	struct places places;	/* options.max_streams of them */
 	struct stats stats;
 	struct fleet *fleet;
 	struct web *web;	/* main's own: web_stop frees it under the others */
 	atomic_bool draining;	/* SIGTERM came */
 	char boot[17];
 	int64_t start_ms;	/* clock_ms() */
-	atomic_int n_answering;	/* bounded by options.max_streams */
 };
 
 /* The table of routes (route.c) and its handlers, one noun a file. */

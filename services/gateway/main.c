@@ -30,6 +30,15 @@ static const struct conf_program program = {
 	.summary = "The gateway: OpenAI-compatible HTTP for a local model.",
 	.env_prefix = "HALO_SERVER_",
 	.details =
+	    "The file of --api-key-file has a key per line: 8 to 256 visible "
+	    "ASCII characters,\nor sha256: and the 64 hex digits of its digest; "
+	    "then, after blanks, any of\n\n"
+	    "  admin      may see and end the sessions of others, and prompts\n"
+	    "  name=ann   for the log (A-Z a-z 0-9 . _ -)\n"
+	    "  rpm=60     requests a minute, 0: no limit; else that of --key-rpm\n"
+	    "  tpm=9000   tokens a minute, likewise\n\n"
+	    "Lines that begin with # are skipped.  SIGHUP reads it again; a file "
+	    "that cannot\nbe used leaves the keys as they were.\n\n"
 	    "Exit status: 0 after SIGTERM or SIGINT, 2 if an option or a file "
 	    "cannot be\nused, 1 if something else is in the way (a taken port, "
 	    "another gateway).\n",
@@ -54,10 +63,14 @@ configure(int argc, char *argv[], struct gateway *gw)
 	    o);
 	log_init("gateway", strcmp(o->log_format, "json") == 0 ?
 	    LOG_FORMAT_JSON : LOG_FORMAT_TEXT, o->verbose);
+	auth_init(&gw->auth);
 	if (o->api_key_file[0] != '\0' &&
 	    auth_load(&gw->auth, o->api_key_file, &e) != 0)
 		fail(&e);
-	if (gw->auth.n == 0 && !gateway_options_loopback(o->bind))
+	places_init(&gw->places, (int)o->max_streams);
+	if (limits_create(&gw->limits, &e) != 0)
+		fail(&e);
+	if (auth_count(&gw->auth) == 0 && !gateway_options_loopback(o->bind))
 		log_warn("NO API KEY IS ASKED FOR and %s can be reached from "
 		    "other machines: anybody there may use this service; see "
 		    "--api-key-file", o->bind);
@@ -76,7 +89,7 @@ start(struct gateway *gw, const struct fleet_config *fleet)
 	config = (struct web_config){
 		.bind = o->bind, .routes = gateway_routes, .arg = gw,
 		.n_threads = (int)o->max_streams + SPARE_THREADS,
-		.authorize = gw->auth.n > 0 ? gateway_authorize : NULL,
+		.authorize = gateway_authorize,
 		.hosts = o->hosts[0] != '\0' ? o->hosts : NULL,
 		.origins = o->origins[0] != '\0' ? o->origins : NULL,
 		.request_id_prefix = "req_", .on_done = gateway_on_done,
@@ -106,13 +119,36 @@ on_tick(void *arg)
 	t->state = h.state;
 }
 
+/* The keys alone: everything else is read at the start. */
+static void
+on_reload(void *arg)
+{
+	struct tick *t = arg;
+	const char *path = t->gw->options.api_key_file;
+	struct upstream_health h;
+	struct err e;
+
+	if (path[0] == '\0') {
+		log_info("SIGHUP: there is no key file to read again");
+		return;
+	}
+	notify_reloading();
+	if (auth_load(&t->gw->auth, path, &e) == 0)
+		log_info("keys read again keys=%zu", auth_count(&t->gw->auth));
+	else
+		log_error("%s; the keys of before stay in force", e.text);
+	fleet_health(t->gw->fleet, &h);
+	notify_ready(h.state == UPSTREAM_READY ? "ready" : h.reason);
+}
+
 int
 main(int argc, char *argv[])
 {
 	static struct gateway gw;
 	static struct fleet_config fleet;
 	struct tick tick = { .gw = &gw };
-	struct loop loop = { .tick_ms = 1000, .tick = on_tick, .arg = &tick };
+	struct loop loop = { .tick_ms = 1000, .tick = on_tick,
+		.reload = on_reload, .arg = &tick };
 	struct err e;
 	int n_cut, r;
 
@@ -141,7 +177,8 @@ main(int argc, char *argv[])
 
 	log_info("serving http://%s workers=%d first=%s keys=%zu boot=%s",
 	    gw.options.bind, fleet_size(gw.fleet),
-	    upstream_name(fleet_at(gw.fleet, 0)), gw.auth.n, gw.boot);
+	    upstream_name(fleet_at(gw.fleet, 0)), auth_count(&gw.auth),
+	    gw.boot);
 	notify_ready("waiting for the worker");
 	r = loop_run(&loop);
 	notify_stopping();

@@ -13,7 +13,18 @@
 	    "a worker's http:// address, asked once for its sockets, or "     \
 	    "their directory; once for each worker; none: runtime_dir")       \
 	F(STR, api_key_file, 0, 4096, "\"\"", "path",                         \
-	    "one key per line, or sha256:<hex of it>; empty: no key is asked for") \
+	    "keys, one per line, see --help; empty: no key is asked for")     \
+	F(INT, key_rpm, 0, 1000000000, "0", "requests",                       \
+	    "a minute, of each key that does not say; 0: no limit")           \
+	F(INT, key_tpm, 0, 1000000000, "0", "tokens",                         \
+	    "a minute, likewise")                                             \
+	F(INT, session_rpm, 0, 1000000000, "0", "requests",                   \
+	    "a minute, of each session; 0: no limit")                         \
+	F(INT, session_tpm, 0, 1000000000, "0", "tokens",                     \
+	    "a minute, likewise")                                             \
+	F(BOOL, share_prefixes, 0, 0, "false", "",                            \
+	    "keys share cached prompts, and may see from the time it takes "  \
+	    "what others asked")                                              \
 	F(STR, hosts, 0, 1024, "\"\"", "names",                               \
 	    "Host names besides localhost and IP addresses, with commas, or *") \
 	F(STR, origins, 0, 1024, "\"\"", "origins",                           \

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "caller.h"
 #include "gateway.h"
 #include "log.h"
 #include "openai_request.h"
@@ -32,9 +33,13 @@ bool
 gateway_authorize(void *arg, struct web_request *rq, const char *bearer)
 {
 	struct gateway *gw = arg;
+	struct auth_key key;
 
-	(void)rq;
-	return auth_allows(&gw->auth, bearer);
+	if (!auth_find(&gw->auth, bearer, &key))
+		return false;
+	web_set_who(rq, key.name);
+	caller_show_limits(gw, rq, &key);
+	return true;
 }
 
 /* The row's own strings, so that what a client writes is neither kept nor

@@ -49,7 +49,7 @@ route_metrics(struct web_request *rq, void *arg)
 
 	metrics_process(&m, "gateway");
 	metrics_gauge(&m, "onebit_gateway_active_streams",
-	    "Requests being answered.", "", gw->n_answering);
+	    "Requests being answered.", "", places_used(&gw->places));
 	write_fleet(&m, gw->fleet);
 	stats_write(&gw->stats, &m);
 	if (out.failed)

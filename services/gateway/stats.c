@@ -49,6 +49,7 @@ stats_requests(struct stats *s)
 void
 stats_write(struct stats *s, struct metrics *m)
 {
+	static const char *const reasons[] = { "rate", "places", "queue" };
 	char labels[128];
 
 	pthread_mutex_lock(&s->lock);
@@ -62,6 +63,12 @@ stats_write(struct stats *s, struct metrics *m)
 		    "Requests answered.", labels, (double)c->n);
 	}
 	pthread_mutex_unlock(&s->lock);
+	for (int i = 0; i < STATS_REASONS; i++) {
+		snprintf(labels, sizeof(labels), "reason=\"%s\"", reasons[i]);
+		metrics_counter(m, "onebit_gateway_limited_total",
+		    "Requests that were told to come back later.", labels,
+		    (double)s->limited[i]);
+	}
 	metrics_counter(m, "onebit_gateway_prompt_tokens_total",
 	    "Prompt tokens of answered requests.", "", (double)s->n_prompt);
 	metrics_counter(m, "onebit_gateway_generated_tokens_total",

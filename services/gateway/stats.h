@@ -10,6 +10,9 @@
  */
 enum { STATS_CELLS = 128 };
 
+/* Why a request was told to come back later. */
+enum { STATS_RATE, STATS_PLACES, STATS_QUEUE, STATS_REASONS };
+
 struct stats {
 	pthread_mutex_t lock;
 	struct stats_cell {
@@ -18,6 +21,7 @@ struct stats {
 		uint64_t n;
 	} cells[STATS_CELLS];
 	atomic_uint_fast64_t n_prompt, n_generated;	/* tokens */
+	atomic_uint_fast64_t limited[STATS_REASONS];
 	struct metrics_histogram first_token;	/* from the request's arrival */
 	struct metrics_histogram overhead;	/* event published to bytes out */
 	struct metrics_histogram duration;	/* of an answer */

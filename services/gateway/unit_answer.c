@@ -35,7 +35,7 @@ stats(struct gateway *gw)
 
 	fleet_counters(gw->fleet, &c);
 	are.values = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-	    "active_requests", (json_int_t)gw->n_answering,
+	    "active_requests", (json_int_t)places_used(&gw->places),
 	    "requests_total", (json_int_t)stats_requests(&gw->stats),
 	    "prompt_tokens_total", (json_int_t)gw->stats.n_prompt,
 	    "generated_tokens_total", (json_int_t)gw->stats.n_generated,

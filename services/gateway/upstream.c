@@ -178,6 +178,9 @@ upstream_submit(struct upstream *u, json_t *generate,
 	pthread_mutex_lock(&u->lock);
 	if (r == 0) {
 		q->n_prompt = a.n_prompt;
+		q->n_cached = a.n_cached;
+		strncpy(q->session_state, a.session_state,
+		    sizeof(q->session_state) - 1);
 		strncpy(q->boot, a.boot, sizeof(q->boot) - 1);
 		q->heard_ms = clock_ms();
 		upstream_adopt_boot(u, a.boot);
@@ -203,6 +206,18 @@ int64_t
 upstream_n_prompt(const struct upstream_request *q)
 {
 	return q->n_prompt;
+}
+
+int64_t
+upstream_n_cached(const struct upstream_request *q)
+{
+	return q->n_cached;
+}
+
+const char *
+upstream_session_state(const struct upstream_request *q)
+{
+	return q->session_state;
 }
 
 void

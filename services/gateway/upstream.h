@@ -114,6 +114,11 @@ int upstream_submit(struct upstream *u, json_t *generate,
 const char *upstream_id(const struct upstream_request *q);
 int64_t upstream_n_prompt(const struct upstream_request *q);
 
+/* How much of its prompt was cached, and what the worker said of its session,
+ * or "". */
+int64_t upstream_n_cached(const struct upstream_request *q);
+const char *upstream_session_state(const struct upstream_request *q);
+
 /*
  * Wait up to timeout_ms (a second more if the worker has to be asked) for
  * pieces.  Returns 0 with *list, to be freed with piece_list_free, or NULL when

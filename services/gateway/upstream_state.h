@@ -63,7 +63,8 @@ struct upstream_request {
 	json_t *generate;
 	int64_t deadline_ms;		/* clock_ms() */
 	uint64_t order;			/* of arrival */
-	int64_t n_prompt;
+	int64_t n_prompt, n_cached;
+	char session_state[17];
 	char boot[DECODE_BOOT_LEN + 1];	/* whose events count; "": any */
 	int64_t attempt;
 	struct pieces pieces;

@@ -1,0 +1,214 @@
+/*
+ * How long an answer lasts nobody knows.  One that has gone on for less than the
+ * mean of lately will go on for the rest of that; one that is past it, for half
+ * as long again as it has.  The n-th to be refused is told the n-th of those
+ * ends, and a fifth more: who comes a little late is served, who comes a little
+ * early waits.
+ */
+#include "places.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+
+static const double lately = 16, caution = 1.2;
+
+void
+places_init(struct places *p, int n_max)
+{
+	pthread_condattr_t attr;
+
+	memset(p, 0, sizeof(*p));
+	p->n_max = n_max < PLACES_MAX ? n_max : PLACES_MAX;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->freed, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+int
+places_used(struct places *p)
+{
+	int n;
+
+	pthread_mutex_lock(&p->lock);
+	n = p->n_used;
+	pthread_mutex_unlock(&p->lock);
+	return n;
+}
+
+static int
+use(struct places *p, int64_t now_ms)
+{
+	int i = 0;
+
+	while (p->since_ms[i] != 0)
+		i++;
+	p->since_ms[i] = now_ms > 0 ? now_ms : 1;
+	p->n_used++;
+	return i;
+}
+
+static int
+by_time(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Milliseconds until the n-th from now on gets a place, if those before it get
+ * theirs. */
+static int64_t
+until_free(struct places *p, int n, int64_t now_ms)
+{
+	double mean = p->lasts_ms > 0 ? p->lasts_ms : PLACES_FIRST_MS;
+	double ms;
+
+	for (int i = 0; i < p->n_max; i++) {
+		double gone = (double)(now_ms - p->since_ms[i]);
+
+		p->ends_ms[i] = p->since_ms[i] == 0 ? 0 :
+		    (int64_t)(gone < mean ? mean - gone : gone / 2);
+	}
+	qsort(p->ends_ms, (size_t)p->n_max, sizeof(p->ends_ms[0]), by_time);
+	/* Behind the last of them the next round begins. */
+	ms = caution * ((double)p->ends_ms[(n - 1) % p->n_max] +
+	    mean * ((n - 1) / p->n_max));
+	return ms < PLACES_MIN_MS ? PLACES_MIN_MS : (int64_t)ms;
+}
+
+static void
+forget(struct places *p, int i)
+{
+	p->kept[i] = p->kept[--p->n_kept];
+}
+
+static void
+expire(struct places *p, int64_t now_ms)
+{
+	for (int i = p->n_kept - 1; i >= 0; i--)
+		if (now_ms > p->kept[i].due_ms + PLACES_GRACE_MS) {
+			forget(p, i);
+			p->distrust_ms = now_ms + PLACES_DISTRUST_MS;
+		}
+}
+
+/* Was this ticket told to come about now? */
+static bool
+is_expected(struct places *p, uint64_t ticket, int64_t now_ms)
+{
+	for (int i = 0; i < p->n_kept; i++)
+		if (p->kept[i].ticket == ticket && p->kept[i].due_ms <= now_ms) {
+			forget(p, i);
+			return true;
+		}
+	return false;
+}
+
+/* Places that those will want who were told to come now. */
+static int
+n_expected(const struct places *p, int64_t now_ms)
+{
+	int n = p->n_waiting;
+
+	if (p->distrust_ms > now_ms)
+		return n;
+	for (int i = 0; i < p->n_kept; i++)
+		n += p->kept[i].due_ms <= now_ms + PLACES_MIN_MS;
+	return n;
+}
+
+/* Tell it when to come back, and expect it then. */
+static int
+refuse(struct places *p, uint64_t ticket, int64_t now_ms, int64_t *retry_ms)
+{
+	*retry_ms = until_free(p, p->n_kept + p->n_waiting + 1, now_ms);
+	if (p->n_kept < PLACES_KEPT_MAX)
+		p->kept[p->n_kept++] = (struct places_kept){ ticket,
+			now_ms + *retry_ms };
+	return PLACES_NONE;
+}
+
+/* With the lock held. */
+static int
+try(struct places *p, uint64_t ticket, int64_t now_ms, int64_t *retry_ms)
+{
+	int n_free = p->n_max - p->n_used;
+	bool expected;
+
+	expire(p, now_ms);
+	expected = is_expected(p, ticket, now_ms);
+	if (n_free > (expected ? p->n_waiting : n_expected(p, now_ms)))
+		return use(p, now_ms);
+	if (expected && p->n_waiting < PLACES_WAITING_MAX)
+		return PLACES_HOLD;
+	return refuse(p, ticket, now_ms, retry_ms);
+}
+
+int
+places_try(struct places *p, uint64_t ticket, int64_t now_ms,
+    int64_t *retry_ms)
+{
+	int place;
+
+	pthread_mutex_lock(&p->lock);
+	place = try(p, ticket, now_ms, retry_ms);
+	pthread_mutex_unlock(&p->lock);
+	return place;
+}
+
+/* With the lock held, which is let go while it sleeps. */
+static int
+hold(struct places *p, uint64_t ticket, int64_t *retry_ms)
+{
+	int64_t now = clock_ms(), until = now + PLACES_WAIT_MS;
+	struct timespec t = { .tv_sec = until / 1000,
+		.tv_nsec = until % 1000 * 1000000 };
+
+	p->n_waiting++;
+	while (p->n_used >= p->n_max && now < until) {
+		pthread_cond_timedwait(&p->freed, &p->lock, &t);
+		now = clock_ms();
+	}
+	p->n_waiting--;
+	return p->n_used < p->n_max ? use(p, now) :
+	    refuse(p, ticket, now, retry_ms);
+}
+
+int
+places_take(struct places *p, uint64_t ticket, int64_t *retry_ms)
+{
+	int place;
+
+	pthread_mutex_lock(&p->lock);
+	place = try(p, ticket, clock_ms(), retry_ms);
+	if (place == PLACES_HOLD)
+		place = hold(p, ticket, retry_ms);
+	pthread_mutex_unlock(&p->lock);
+	return place;
+}
+
+void
+places_give(struct places *p, int place, bool ended, int64_t now_ms)
+{
+	double ms;
+
+	pthread_mutex_lock(&p->lock);
+	ms = (double)(now_ms - p->since_ms[place]);
+	if (ended)
+		p->lasts_ms += (ms - p->lasts_ms) /
+		    (p->lasts_ms == 0 ? 1 : lately);
+	p->since_ms[place] = 0;
+	p->n_used--;
+	pthread_cond_signal(&p->freed);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void
+places_free(struct places *p, int place, bool ended)
+{
+	places_give(p, place, ended, clock_ms());
+}

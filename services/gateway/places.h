@@ -1,0 +1,63 @@
+#ifndef GATEWAY_PLACES_H
+#define GATEWAY_PLACES_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * The requests that are answered at once, at most so many.  One that finds no
+ * place is told when the next is likely to be free, from how long answers took
+ * lately and how long the present ones have been going; and then a place is kept
+ * for it: when the same request (the same ticket) comes again as told, it gets
+ * the next one that is free, before all who come for the first time.
+ *
+ * Any thread.
+ */
+enum {
+	PLACES_MAX = 768,
+	PLACES_KEPT_MAX = 256,		/* told to come back, and not back yet */
+	PLACES_GRACE_MS = 2500,		/* Retry-After is in whole seconds */
+	PLACES_DISTRUST_MS = 10000,	/* somebody did not: nothing is kept */
+	PLACES_WAITING_MAX = 64,	/* came as told and hold a thread */
+	PLACES_WAIT_MS = 5000,		/* how long, at most */
+	PLACES_MIN_MS = 100, PLACES_FIRST_MS = 2000,
+};
+
+struct places {
+	pthread_mutex_t lock;
+	pthread_cond_t freed;
+	int n_max, n_used, n_waiting;
+	struct places_kept {
+		uint64_t ticket;
+		int64_t due_ms;
+	} kept[PLACES_KEPT_MAX];
+	int n_kept;
+	int64_t distrust_ms;		/* until then */
+	int64_t since_ms[PLACES_MAX];	/* of those in use, 0: free */
+	int64_t ends_ms[PLACES_MAX];	/* room to sort */
+	double lasts_ms;		/* mean of lately; 0: none has ended */
+};
+
+void places_init(struct places *p, int n_max);
+
+/* How many are in use. */
+int places_used(struct places *p);
+
+/*
+ * Returns a place from 0, or -1 with *retry_ms.  A request that comes as told
+ * waits for its place here, up to PLACES_WAIT_MS.
+ */
+int places_take(struct places *p, uint64_t ticket, int64_t *retry_ms);
+
+/* ended: it lasted as long as answers do; false for one that failed at once. */
+void places_free(struct places *p, int place, bool ended);
+
+/* The two halves of places_take, for tests: without waiting.  PLACES_HOLD: it
+ * came as told and may wait. */
+enum { PLACES_NONE = -1, PLACES_HOLD = -2 };
+int places_try(struct places *p, uint64_t ticket, int64_t now_ms,
+    int64_t *retry_ms);
+void places_give(struct places *p, int place, bool ended, int64_t now_ms);
+
+#endif
