@@ -146,8 +146,12 @@ bool engine_ack(struct engine *en, const char *id, int64_t next_seq);
 int engine_replay(struct engine *en, const char *id, int64_t from_seq,
     json_t **events, struct err *e);
 
-/* *s with held a new reference, or NULL when memory is short. */
+/* *s with held, waiting and prefill new references, or NULL when memory is
+ * short. */
 void engine_status(struct engine *en, struct decode_status *s);
+
+/* What each slot does, as slots_are says; a new array, or NULL. */
+json_t *engine_slots(struct engine *en);
 
 void engine_stats(struct engine *en, struct engine_stats *st);
 /* Seconds of a forward pass and of the waiting for a slot; borrowed. */

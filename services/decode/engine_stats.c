@@ -3,6 +3,76 @@
  */
 #include "engine_state.h"
 
+/* {id: place in the queue}.  A client with few slots may overtake one with many,
+ * so it may go up again. */
+static json_t *
+waiting(const struct scheduler *s)
+{
+	json_t *v = json_object();
+	json_int_t place = 0;
+
+	for (const struct job *j = s->head; j != NULL; j = j->next)
+		json_object_set_new(v, j->id, json_integer(++place));
+	return v;
+}
+
+/* {id: [n_prompt, n_cached, n_done, ms]} */
+static json_t *
+prefill(const struct engine *en)
+{
+	int64_t now = engine_now(en);
+	json_t *v = json_object();
+
+	for (int i = 0; i < en->n_jobs; i++) {
+		const struct job *j = en->jobs[i];
+
+		if (j->state == JOB_RUNNING && j->n_fed < j->n_prompt)
+			json_object_set_new(v, j->id, json_pack("[i, i, i, f]",
+			    (int)j->n_prompt, (int)j->n_cached, (int)j->n_fed,
+			    (double)(now - j->started_us) / 1000));
+	}
+	return v;
+}
+
+static json_t *
+slot_json(const struct job *j, int i, int32_t n_ctx)
+{
+	const struct sampler_params *p = j != NULL ? &j->sampling : NULL;
+	json_t *v = json_pack("{s:i, s:i, s:b}", "id", i, "n_ctx", (int)n_ctx,
+	    "is_processing", j != NULL);
+
+	if (j == NULL)
+		return v;
+	json_object_update_new(v, json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, "
+	    "s:i}", "request", j->id, "client", (json_int_t)j->client,
+	    "n_prompt", (int)j->n_prompt, "n_cached", (int)j->n_cached,
+	    "n_fed", (int)j->n_fed, "n_generated", (int)job_n_generated(j),
+	    "limit", (int)j->limit));
+	json_object_set_new(v, "params", json_pack("{s:I, s:f, s:i, s:f, s:f, "
+	    "s:f, s:i, s:f, s:f, s:b}", "seed", (json_int_t)p->seed,
+	    "temperature", (double)p->temperature, "top_k", (int)p->top_k,
+	    "top_p", (double)p->top_p, "min_p", (double)p->min_p,
+	    "repeat_penalty", (double)p->repeat_penalty,
+	    "repeat_last_n", (int)p->repeat_last_n,
+	    "presence_penalty", (double)p->presence_penalty,
+	    "frequency_penalty", (double)p->frequency_penalty,
+	    "ignore_eos", j->ignore_eos));
+	return v;
+}
+
+json_t *
+engine_slots(struct engine *en)
+{
+	json_t *list = json_array();
+
+	pthread_mutex_lock(&en->lock);
+	for (int i = 0; i < en->c.n_slots; i++)
+		json_array_append_new(list, slot_json(en->scheduler.slots[i],
+		    i, en->c.job.n_ctx));
+	pthread_mutex_unlock(&en->lock);
+	return list;
+}
+
 void
 engine_status(struct engine *en, struct decode_status *s)
 {
@@ -16,7 +86,8 @@ engine_status(struct engine *en, struct decode_status *s)
 		.boot = en->c.boot, .ready = !en->draining, .step = en->step,
 		.running = en->scheduler.n_running,
 		.queued = en->scheduler.n_queued, .n_slots = en->c.n_slots,
-		.held = held,
+		.held = held, .waiting = waiting(&en->scheduler),
+		.prefill = prefill(en),
 	};
 	pthread_mutex_unlock(&en->lock);
 }

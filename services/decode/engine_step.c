@@ -101,11 +101,13 @@ accept(struct engine *en, const struct share *sh)
 	    sh->n_chosen);
 	en->stats.drafts += sh->n_drafts > 0;
 	en->stats.draft_tokens += sh->n_drafts;
+	j->n_drafted += sh->n_drafts;
 	for (int k = 0; k < sh->n_chosen && j->finish == JOB_RUNS; k++) {
 		int at = sh->first + k;
 
 		en->stats.generated_tokens++;
 		en->stats.draft_accepted += k > 0;	/* and guessed before */
+		j->n_accepted += k > 0;
 		job_accept(j, &en->c.job, en->chosen[at], true,
 		    en->logprobs + at * LOGPROBS_ROW);
 	}

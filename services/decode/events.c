@@ -142,8 +142,10 @@ encode_stats(const struct events_outcome *out, bool first, bool last)
 		    "queue_ms", out->queue_ms, "prefill_ms",
 		    out->prefill_ms));
 	if (last)
-		json_object_update_new(v, json_pack("{s:I, s:f}",
+		json_object_update_new(v, json_pack("{s:I, s:I, s:I, s:f}",
 		    "n_generated", (json_int_t)out->n_generated,
+		    "n_drafted", (json_int_t)out->n_drafted,
+		    "n_accepted", (json_int_t)out->n_accepted,
 		    "decode_ms", out->decode_ms));
 	return v;
 }

@@ -142,6 +142,7 @@ take_parameters(struct job *j, const struct job_context *c,
 		.repeat_last_n = (int32_t)g->repeat_last_n,
 		.frequency_penalty = (float)g->frequency_penalty,
 		.presence_penalty = (float)g->presence_penalty,
+		.min_keep = (int32_t)g->min_keep,
 		.seed = (uint64_t)g->seed,
 	};
 	j->n_logprobs = (int)g->logprobs;
@@ -285,6 +286,15 @@ is_eos(const struct model_config *m, int32_t token)
 	return false;
 }
 
+/* Of some vocabularies these are control tokens, and yet who reads the text has
+ * to see where thoughts begin and end. */
+static bool
+is_thought_mark(const char *bytes, size_t n)
+{
+	return (n == 7 && memcmp(bytes, "<think>", 7) == 0) ||
+	    (n == 8 && memcmp(bytes, "</think>", 8) == 0);
+}
+
 void
 job_push_text(struct textstream *ts, const struct tokenizer *t, int32_t token,
     struct buf *out)
@@ -292,7 +302,8 @@ job_push_text(struct textstream *ts, const struct tokenizer *t, int32_t token,
 	size_t n = 0;
 	const char *bytes = tokenizer_bytes(t, token, &n);
 
-	if (bytes == NULL || tokenizer_is_special(t, token))
+	if (bytes == NULL || (tokenizer_is_special(t, token) &&
+	    !is_thought_mark(bytes, n)))
 		return;
 	while (n > 0) {
 		size_t part = strnlen(bytes, n);
@@ -355,6 +366,7 @@ job_outcome(const struct job *j)
 		.finish = job_finish_name(j->finish),
 		.n_prompt = j->n_prompt, .n_cached = j->n_cached,
 		.n_generated = job_n_generated(j),
+		.n_drafted = j->n_drafted, .n_accepted = j->n_accepted,
 		.queue_ms = (double)(started - j->created_us) / 1000,
 		.prefill_ms = (double)(first - started) / 1000,
 		.decode_ms = (double)(j->done_us - first) / 1000,

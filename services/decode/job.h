@@ -41,6 +41,7 @@ struct job {
 	int32_t limit;		/* tokens it may generate */
 	int32_t n_fed;		/* tokens whose rows are in the KV cache */
 	int32_t n_cached;	/* of the prompt: found, not computed */
+	int64_t n_drafted, n_accepted;	/* guesses fed, and right ones */
 	struct kv_seq kv;	/* its pages while it runs; owned */
 
 	struct sampler_params sampling;
@@ -92,7 +93,8 @@ void job_accept(struct job *j, const struct job_context *c, int32_t token,
     bool publish, const struct sampler_logprob *lp);
 
 /*
- * Push the bytes of token to ts; a special token has none.  A NUL cannot stand
+ * Push the bytes of token to ts; a special token has none, but for <think> and
+ * </think>.  A NUL cannot stand
  * in a JSON string that C code reads, so it is shown as U+FFFD.
  */
 void job_push_text(struct textstream *ts, const struct tokenizer *t,

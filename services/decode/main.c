@@ -137,6 +137,8 @@ publish_status(struct service *sv)
 	s.ready = s.ready && service_is_ready(sv, &why);
 	publish(sv, DECODE_TYPE_status, decode_status_fields(), &s);
 	json_decref(s.held);
+	json_decref(s.waiting);
+	json_decref(s.prefill);
 }
 
 static int64_t

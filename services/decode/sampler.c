@@ -225,11 +225,11 @@ sift_down(struct cand *c, int32_t n, int32_t i)
 }
 
 /*
- * Keep the fewest most likely ones whose sum reaches top_p of all; they end at
- * the back of c, the heap in front of them.  *kept is the first of them.
+ * Keep the fewest most likely ones whose sum reaches top_p of all, or min_keep
+ * of them; they end at the back of c, the heap in front of them.  *kept is the first of them.
  */
 static int32_t
-nucleus(struct cand *c, int32_t n, double top_p, double sum,
+nucleus(struct cand *c, int32_t n, const struct sampler_params *p, double sum,
     struct cand **kept)
 {
 	double reached = 0;
@@ -241,7 +241,8 @@ nucleus(struct cand *c, int32_t n, double top_p, double sum,
 		reached += c[0].p;
 		swap(&c[0], &c[--left]);
 		sift_down(c, left, 0);
-	} while (left > 0 && reached < top_p * sum);
+	} while (left > 0 && (reached < (double)p->top_p * sum ||
+	    n - left < p->min_keep));
 	*kept = c + left;
 	return n - left;
 }
@@ -258,10 +259,33 @@ collect(struct sampler *s)
 	return n;
 }
 
+static double
+below_max(const struct cand *c, float max)
+{
+	return max == c->logit ? 0 : (double)c->logit - max;
+}
+
+/* Where min_p would leave fewer than min_keep: bring those to the front that
+ * stay whatever it says, and return how many. */
+static int32_t
+keep_best(struct cand *c, int32_t n, const struct sampler_params *p, float max)
+{
+	int32_t keep = p->min_keep < n ? p->min_keep : n, likely = 0;
+
+	if (p->min_p <= 0 || keep <= 1)
+		return 0;
+	for (int32_t i = 0; i < n; i++)
+		likely += below_max(&c[i], max) >= log((double)p->min_p);
+	if (likely >= keep)
+		return 0;
+	select_first(c, n, keep);
+	return keep;
+}
+
 static int32_t
 draw(struct sampler *s, const struct sampler_params *p, int64_t pos)
 {
-	int32_t n = collect(s), kept = 0;
+	int32_t n = collect(s), kept = 0, n_best;
 	struct cand *c = s->cand;
 	float max = -INFINITY;
 	double sum = 0, target;
@@ -274,10 +298,12 @@ draw(struct sampler *s, const struct sampler_params *p, int64_t pos)
 	}
 	for (int32_t i = 0; i < n; i++)
 		max = c[i].logit > max ? c[i].logit : max;
+	n_best = keep_best(c, n, p, max);
 	for (int32_t i = 0; i < n; i++) {
-		double below = max == c[i].logit ? 0 : (double)c[i].logit - max;
+		double below = below_max(&c[i], max);
 
-		if (p->min_p > 0 && below < log((double)p->min_p))
+		if (i >= n_best && p->min_p > 0 &&
+		    below < log((double)p->min_p))
 			continue;
 		c[kept] = c[i];
 		c[kept].p = exp(below / p->temperature);
@@ -285,7 +311,7 @@ draw(struct sampler *s, const struct sampler_params *p, int64_t pos)
 	}
 	n = kept;
 	if (p->top_p < 1) {
-		n = nucleus(c, n, p->top_p, sum, &c);
+		n = nucleus(c, n, p, sum, &c);
 		sum = 0;
 		for (int32_t i = 0; i < n; i++)
 			sum += c[i].p;

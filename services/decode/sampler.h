@@ -23,6 +23,7 @@ struct sampler_params {
 	float temperature;	/* 0: greedy */
 	int32_t top_k;		/* 0: all */
 	float top_p, min_p;
+	int32_t min_keep;	/* tokens that these two leave at least */
 	float repeat_penalty;	/* 1: none */
 	int32_t repeat_last_n;	/* 0: all tokens of the sequence */
 	float frequency_penalty, presence_penalty;	/* 0: none */

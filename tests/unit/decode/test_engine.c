@@ -224,6 +224,8 @@ START_TEST(a_cancelled_request_ends_within_a_step)
 	ck_assert_int_eq(json_integer_value(json_object_get(s.held,
 	    world_id(1))), 2);
 	json_decref(s.held);
+	json_decref(s.waiting);
+	json_decref(s.prefill);
 	engine_cancel(world.en, world_id(2));
 	world.in_forward = NULL;
 	world_step();
@@ -362,6 +364,8 @@ START_TEST(status_names_everything_that_is_held)
 	ck_assert_int_eq(json_integer_value(json_object_get(s.held,
 	    world_id(2))), 0);
 	json_decref(s.held);
+	json_decref(s.waiting);
+	json_decref(s.prefill);
 }
 END_TEST
 

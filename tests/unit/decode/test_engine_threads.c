@@ -73,6 +73,8 @@ ask(void *arg)
 				engine_cancel(world.en, id);
 			engine_status(world.en, &s);
 			json_decref(s.held);
+			json_decref(s.waiting);
+			json_decref(s.prefill);
 			engine_stats(world.en, &st);
 			usleep(20);
 		}
