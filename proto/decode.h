@@ -331,9 +331,9 @@ enum {
 
 /*
  * Which requests were in the step in which the life before this one ended, and
- * how far: seq of the token that was to be made, or of the last one guessed.
- * fault: the signal by which it ended; 0 if nobody could see one, as with
- * SIGKILL.  clean: it came to its own end.  boot is "" if nothing is known.
+ * how far: seq of the token that was to be made.  fault: the signal by which it
+ * ended; 0 if nobody could see one, as with SIGKILL.  clean: it came to its own
+ * end.  boot is "" if nothing is known.
  */
 #define DECODE_LAST_STEP(F)
 #define DECODE_LAST_STEP_IS(F)                                                \

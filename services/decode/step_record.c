@@ -128,7 +128,7 @@ step_record_write(struct step_record *r, int64_t step, const struct plan *p)
 		struct step_record_request *q = &s->requests[s->n++];
 
 		memcpy(q->id, sh->job->id, sizeof(q->id));
-		q->seq = job_n_generated(sh->job) + sh->n_drafts;
+		q->seq = job_n_generated(sh->job);
 		if (sh->n_samples == 0 || sh->n_rows > 1 + sh->n_drafts)
 			s->prefill = 1;
 	}

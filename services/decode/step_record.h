@@ -18,8 +18,7 @@
  */
 struct step_record_request {
 	char id[DECODE_ID_LEN + 1];
-	int64_t seq;		/* of the token that is to be made, or the last
-				 * one that is guessed */
+	int64_t seq;		/* of the token that is to be made */
 };
 
 struct step_record_step {

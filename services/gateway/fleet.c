@@ -23,6 +23,7 @@ struct fleet {
 	int n;
 	struct upstream *u[FLEET_MAX];
 	struct upstream_config config[FLEET_MAX];
+	struct poison poison;	/* has its own */
 	pthread_mutex_t lock;	/* guards what follows */
 	struct seat seats[SETS][WAYS];
 	uint64_t n_seatings;
@@ -37,6 +38,33 @@ fleet_is_directory(const char *name)
 	return name[0] == '/' || name[0] == '.' ? name : NULL;
 }
 
+/* upstream_config's: the one with the least to do for its slots. */
+static struct upstream *
+replica(void *arg, struct upstream *own)
+{
+	struct fleet *f = arg;
+	struct upstream_model is, want;
+	struct upstream_health h;
+	struct upstream *best = NULL;
+	int64_t load = 0, n_slots = 1;
+
+	if (upstream_model(own, &want, NULL) != 0)
+		return NULL;
+	for (int i = 0; i < f->n; i++) {
+		upstream_health(f->u[i], &h);
+		if (f->u[i] == own || h.state != UPSTREAM_READY ||
+		    upstream_model(f->u[i], &is, NULL) != 0 ||
+		    strcmp(is.fingerprint, want.fingerprint) != 0)
+			continue;
+		if (best == NULL || h.load * n_slots < load * h.n_slots) {
+			best = f->u[i];
+			load = h.load;
+			n_slots = h.n_slots;
+		}
+	}
+	return best;
+}
+
 int
 fleet_create(struct fleet **out, const struct fleet_config *c, struct err *e)
 {
@@ -47,6 +75,7 @@ fleet_create(struct fleet **out, const struct fleet_config *c, struct err *e)
 	if (f == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for the workers");
 	pthread_mutex_init(&f->lock, NULL);
+	poison_init(&f->poison);
 	f->n = n == 0 ? 1 : n < FLEET_MAX ? (int)n : FLEET_MAX;
 	for (int i = 0; i < f->n; i++) {
 		const char *name = n == 0 ? NULL : json_string_value(
@@ -57,6 +86,8 @@ fleet_create(struct fleet **out, const struct fleet_config *c, struct err *e)
 			.name = n == 0 ? c->dir : name, .dir = dir,
 			.url = dir == NULL ? name : NULL,
 			.request_ms = c->request_ms, .resume_ms = c->resume_ms,
+			.poison = &f->poison,
+			.replica = f->n > 1 ? replica : NULL, .arg = f,
 		};
 		if ((r = upstream_create(&f->u[i], &f->config[i], e)) != 0)
 			return r;	/* f stays: sockets may be open */

@@ -44,7 +44,7 @@ int
 upstream_send(struct upstream_request *q, int64_t attempt, json_t *forced,
     struct decode_accepted *a, json_t **obj, struct err *e)
 {
-	int64_t left_ms = q->deadline_ms - clock_ms();
+	int64_t left_ms = q->deadline_ms - clock_ms(), solo_end;
 	json_t *generate = json_copy(q->generate), *reply = NULL;
 	int r;
 
@@ -52,6 +52,12 @@ upstream_send(struct upstream_request *q, int64_t attempt, json_t *forced,
 	json_object_set_new(generate, "attempt", json_integer(attempt));
 	json_object_set_new(generate, "deadline_ms",
 	    json_integer(left_ms > 1 ? left_ms : 1));
+	pthread_mutex_lock(&q->u->lock);
+	solo_end = q->suspect.solo_end;
+	pthread_mutex_unlock(&q->u->lock);
+	if (solo_end > 0)
+		json_object_set_new(generate, "solo_seq",
+		    json_integer(solo_end - 1));
 	if (forced != NULL)
 		json_object_set_new(generate, "forced", forced);
 	if ((r = upstream_call(q->u, DECODE_TYPE_generate, generate,
@@ -253,6 +259,7 @@ keeper_main(void *arg)
 
 	for (;;) {
 		char ask_boot[DECODE_BOOT_LEN + 1] = "";
+		char last_boot[DECODE_BOOT_LEN + 1] = "";
 		json_t *ack = NULL;
 		struct timespec t;
 		int64_t at_ms;
@@ -268,14 +275,19 @@ keeper_main(void *arg)
 			ack = collect_acks(u);
 		/* Also one that is not ready: it may say why. */
 		if (upstream_state_now(u, clock_ms()) != UPSTREAM_DOWN &&
-		    u->boot[0] != '\0' &&
-		    strcmp(u->model_boot, u->boot) != 0)
-			memcpy(ask_boot, u->boot, sizeof(ask_boot));
+		    u->boot[0] != '\0') {
+			if (strcmp(u->model_boot, u->boot) != 0)
+				memcpy(ask_boot, u->boot, sizeof(ask_boot));
+			if (strcmp(u->last_of, u->boot) != 0)
+				memcpy(last_boot, u->boot, sizeof(last_boot));
+		}
 		pthread_mutex_unlock(&u->lock);
 		if (!found)
 			find_worker(u);
 		if (ack != NULL)
 			send_acks(u, ack);
+		if (last_boot[0] != '\0')
+			upstream_ask_last_step(u, last_boot);
 		if (ask_boot[0] != '\0')
 			ask_model(u, ask_boot);
 	}

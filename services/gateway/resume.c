@@ -5,7 +5,8 @@
  * far as its forced beginning; they are not generated again, so what the client
  * saw cannot change, and what it did not see is sampled from the same seed and
  * position.  Never to the life that had it and may still run it, unless that
- * one says it does not know it.
+ * one says it does not know it.  How the life before ended decides whether it
+ * runs alone for a while, or not again (suspect.h).
  */
 #include <string.h>
 
@@ -30,9 +31,31 @@ static enum resume_step
 give_up(struct upstream_request *q, const char *why, struct err *e)
 {
 	err_set(e, ERR_LOST, "%s", why);
-	e->retry_after_ms = 5000;
+	e->retry_after_ms = UPSTREAM_LOST_MS;
 	q->u->counters.lost++;
 	return RESUME_GIVE_UP;
+}
+
+/* No worker has it, or its own is not heard any more. */
+static enum resume_step
+next_away(struct upstream_request *q, int64_t now, struct err *e)
+{
+	struct upstream *u = q->u;
+
+	if (upstream_state_now(u, now) != UPSTREAM_READY)
+		return u->config->replica != NULL && q->lost_ms != 0 &&
+		    now - q->lost_ms > UPSTREAM_MOVE_MS ? RESUME_MOVE :
+		    RESUME_NONE;
+	if (!upstream_judged(q))
+		return RESUME_NONE;
+	if (q->failed.code != 0) {
+		*e = q->failed;
+		return RESUME_GIVE_UP;
+	}
+	if (q->n_forgotten >= UPSTREAM_FORGOTTEN_MAX)
+		return give_up(q, "the worker forgot this request too often",
+		    e);
+	return is_first(q, now) ? RESUME_SUBMIT : RESUME_NONE;
 }
 
 enum resume_step
@@ -61,13 +84,10 @@ resume_next(struct upstream_request *q, int64_t now, struct err *e)
 		    "back in time", e);
 	if (now < q->retry_ms)
 		return RESUME_NONE;
-	if (q->away) {
-		if (q->attempt >= UPSTREAM_RESUMES_MAX)
-			return give_up(q, "the worker went away too often "
-			    "during this request", e);
-		return upstream_state_now(u, now) == UPSTREAM_READY &&
-		    is_first(q, now) ? RESUME_SUBMIT : RESUME_NONE;
-	}
+	if (q->away || (q->lost_ms != 0 &&
+	    upstream_state_now(u, now) == UPSTREAM_DOWN &&
+	    u->config->replica != NULL && now - q->lost_ms > UPSTREAM_MOVE_MS))
+		return next_away(q, now, e);
 	if (pieces_gap(&q->pieces) || now - u->event_ms > UPSTREAM_SILENT_MS ||
 	    now - q->heard_ms > UPSTREAM_DOWN_MS)
 		return RESUME_REPLAY;
@@ -150,7 +170,10 @@ resume_submit(struct upstream_request *q)
 	n_forced = json_array_size(forced);
 	pieces_restart(&q->pieces);
 	q->told = 0;
+	if (strcmp(q->boot, q->u->boot) == 0)
+		q->n_forgotten++;
 	memcpy(q->boot, q->u->boot, sizeof(q->boot));
+	q->accepted = q->judged = false;
 	attempt = q->attempt + 1;
 	pthread_mutex_unlock(&q->u->lock);
 
@@ -161,6 +184,7 @@ resume_submit(struct upstream_request *q)
 		strncpy(q->boot, a.boot, sizeof(q->boot) - 1);
 		upstream_adopt_boot(q->u, a.boot);
 		q->attempt = attempt;
+		q->accepted = true;
 		q->acked = 0;
 		q->away = false;
 		q->lost_ms = q->retry_ms = 0;

@@ -87,8 +87,8 @@ request_free(struct upstream_request *q)
 	free(q);
 }
 
-static void
-table_add(struct upstream_request *q)
+void
+upstream_table_add(struct upstream_request *q)
 {
 	unsigned i = bucket(q->id);
 
@@ -98,8 +98,8 @@ table_add(struct upstream_request *q)
 	q->u->n_open++;
 }
 
-static void
-table_remove(struct upstream_request *q)
+void
+upstream_table_remove(struct upstream_request *q)
 {
 	struct upstream_request **at = &q->u->table[bucket(q->id)];
 
@@ -138,10 +138,14 @@ any_resumes(const struct upstream *u, int64_t now)
 static int
 admit(struct upstream *u, struct upstream_request *q, struct err *e)
 {
+	struct poison *p = u->config->poison;
 	int r = upstream_ready(u, e);
 
 	if (r != 0)
 		return r;
+	if (p != NULL && poison_has(p, q->generate, clock_ms()))
+		return err_set(e, ERR_CRASHED, "this request ended the worker "
+		    "each time it ran a short while ago, and is not run again");
 	pthread_mutex_lock(&u->lock);
 	if (any_resumes(u, clock_ms())) {
 		r = err_set(e, ERR_LOADING,
@@ -149,7 +153,7 @@ admit(struct upstream *u, struct upstream_request *q, struct err *e)
 		    "interrupted requests");
 		e->retry_after_ms = 1000;
 	} else {
-		table_add(q);
+		upstream_table_add(q);
 	}
 	pthread_mutex_unlock(&u->lock);
 	return r;
@@ -177,6 +181,7 @@ upstream_submit(struct upstream *u, json_t *generate,
 		cancel(q);
 	pthread_mutex_lock(&u->lock);
 	if (r == 0) {
+		q->accepted = true;
 		q->n_prompt = a.n_prompt;
 		q->n_cached = a.n_cached;
 		strncpy(q->session_state, a.session_state,
@@ -186,7 +191,7 @@ upstream_submit(struct upstream *u, json_t *generate,
 		upstream_adopt_boot(u, a.boot);
 		json_decref(obj);
 	} else {
-		table_remove(q);
+		upstream_table_remove(q);
 	}
 	pthread_mutex_unlock(&u->lock);
 	if (r != 0)
@@ -242,7 +247,7 @@ upstream_close(struct upstream_request *q)
 	if (finished)
 		json_object_set_new(q->u->farewell, q->id,
 		    json_integer(q->pieces.next));
-	table_remove(q);
+	upstream_table_remove(q);
 	pthread_mutex_unlock(&q->u->lock);
 	if (!finished)
 		cancel(q);

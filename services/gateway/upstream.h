@@ -9,6 +9,7 @@
 
 #include "decode.h"
 #include "pieces.h"
+#include "poison.h"
 
 /*
  * A decode worker as the gateway sees it: requests go in, pieces come out in
@@ -31,6 +32,10 @@ struct upstream_config {
 	const char *url;	/* or where to ask for it */
 	int64_t request_ms;	/* deadline of a request */
 	int64_t resume_ms;	/* how long one waits for a lost worker */
+	struct poison *poison;	/* what is not run again; or NULL */
+	/* A ready worker with the same weights as own, or NULL; may be NULL. */
+	struct upstream *(*replica)(void *arg, struct upstream *own);
+	void *arg;
 };
 
 enum upstream_state { UPSTREAM_DOWN, UPSTREAM_LOADING, UPSTREAM_READY };
@@ -41,6 +46,7 @@ struct upstream_health {
 	char reason[240];	/* why it is not ready, or "" */
 	char boot[DECODE_BOOT_LEN + 1];
 	int64_t running, queued, n_slots;	/* requests, as last told */
+	int64_t retry_after_ms;	/* when to ask again, if it is not ready */
 	int64_t load;		/* of them, running or queued, or more if more
 				 * were sent since */
 };
@@ -61,6 +67,9 @@ struct upstream_model {
 	C(gaps, "Times that an event did not follow the one before.")         \
 	C(replays, "Times that a worker was asked for pieces again.")         \
 	C(resumes, "Requests that went on in another life of a worker.")      \
+	C(moved, "Requests that went on at a replica of their worker.")       \
+	C(crashes, "Lives of a worker that ended without being stopped.")     \
+	C(convicted, "Requests that ended the worker each time they ran.")    \
 	C(cancelled, "Requests that ended because their client left.")        \
 	C(lost, "Requests given up because their worker did not come back.")  \
 	C(diverged, "Pieces that came twice and not the same; 0 unless a "    \
@@ -105,7 +114,8 @@ const char *upstream_name(const struct upstream *u);
  * Start a request.  generate: an object of decode_generate's members, without
  * id, attempt, forced, deadline_ms; borrowed, and not to be changed until
  * upstream_close.  Returns 0 once the worker has accepted it, with *q, which
- * upstream_close frees; else the worker's error or upstream_ready's.
+ * upstream_close frees; else the worker's error, upstream_ready's, or
+ * ERR_CRASHED.
  */
 int upstream_submit(struct upstream *u, json_t *generate,
     struct upstream_request **q, struct err *e);
@@ -123,7 +133,8 @@ const char *upstream_session_state(const struct upstream_request *q);
  * Wait up to timeout_ms (a second more if the worker has to be asked) for
  * pieces.  Returns 0 with *list, to be freed with piece_list_free, or NULL when
  * none came; the last piece of a request has a finish, after which only
- * upstream_close may follow.  ERR_LOST, ERR_TIMEOUT or the worker's error when
+ * upstream_close may follow.  ERR_LOST, ERR_CRASHED, ERR_TIMEOUT or the worker's
+ * error when
  * it cannot be completed.
  */
 int upstream_wait(struct upstream_request *q, int timeout_ms,

@@ -29,8 +29,11 @@ upstream_adopt_boot(struct upstream *u, const char *boot)
 	if (u->boot[0] != '\0')
 		memcpy(u->dead[u->n_dead++ % UPSTREAM_DEAD_BOOTS], u->boot,
 		    sizeof(u->boot));
+	u->n_before = upstream_count(u, u->boot);
+	memcpy(u->before, u->boot, sizeof(u->before));
 	strncpy(u->boot, boot, sizeof(u->boot) - 1);
 	u->ready = false;	/* until its status says so */
+	pthread_cond_signal(&u->keep);	/* to ask about the one before */
 	upstream_wake_all(u);
 }
 
@@ -39,7 +42,7 @@ upstream_add_piece(struct upstream_request *q, json_t *obj, int64_t time_us)
 {
 	struct upstream_counters *c = &q->u->counters;
 	unsigned n_gaps = q->pieces.n_gaps, n_diverged = q->pieces.n_diverged;
-	enum pieces_added added;
+	enum pieces_added added = PIECES_OLD;
 	struct decode_piece d;
 	struct err e;
 
@@ -60,6 +63,9 @@ upstream_add_piece(struct upstream_request *q, json_t *obj, int64_t time_us)
 		c->diverged += q->pieces.n_diverged - n_diverged;
 		return;
 	}
+	if (added == PIECES_NEW)
+		q->n_forgotten = 0;
+	suspect_passed(&q->suspect, q->pieces.next);
 	c->gaps += q->pieces.n_gaps - n_gaps;
 	upstream_wake(q);
 }

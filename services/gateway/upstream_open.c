@@ -79,6 +79,14 @@ upstream_health(struct upstream *u, struct upstream_health *h)
 		strcpy(h->reason, "the decode worker does not answer");
 	else if (h->state == UPSTREAM_LOADING)
 		strcpy(h->reason, why_not_ready(u));
+	h->retry_after_ms = 1000;
+	/* What runs goes on; what is new waits until it stays up. */
+	if (h->state == UPSTREAM_READY && breaker_open(&u->breaker, now)) {
+		h->state = UPSTREAM_LOADING;
+		strcpy(h->reason, "the decode worker crashed often in the last "
+		    "minute");
+		h->retry_after_ms = BREAKER_UP_MS;
+	}
 	pthread_mutex_unlock(&u->lock);
 }
 
@@ -93,7 +101,7 @@ upstream_ready(struct upstream *u, struct err *e)
 	err_set(e, h.state == UPSTREAM_LOADING ? ERR_LOADING : ERR_UNAVAILABLE,
 	    "%s", h.reason);
 	if (e != NULL)
-		e->retry_after_ms = 1000;
+		e->retry_after_ms = h.retry_after_ms;
 	return h.state == UPSTREAM_LOADING ? ERR_LOADING : ERR_UNAVAILABLE;
 }
 

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "bus.h"
+#include "suspect.h"
 #include "upstream.h"
 
 /*
@@ -19,9 +20,18 @@ enum {
 	UPSTREAM_RETRY_MS = 100,	/* between two attempts to resume */
 	UPSTREAM_ACK_MS = 250,
 	UPSTREAM_ACK_TOKENS = 64,	/* taken and unacked: do not wait */
-	UPSTREAM_RESUMES_MAX = 8,	/* of one request */
+	UPSTREAM_FORGOTTEN_MAX = 8,	/* by one life, without a token between */
+	UPSTREAM_MOVE_MS = 3000,	/* away: to a replica; no lease is longer */
+	UPSTREAM_LOST_MS = 5000,	/* to be asked again by the client */
 	UPSTREAM_BUCKETS = 256,
 	UPSTREAM_DEAD_BOOTS = 16,
+};
+
+/* What is known of the life before this one; see proto/decode.h. */
+struct upstream_last {
+	char boot[DECODE_BOOT_LEN + 1];	/* "": nothing */
+	bool clean, fault;
+	json_t *requests;		/* {id: seq} in its last step, or NULL */
 };
 
 struct upstream {
@@ -34,6 +44,11 @@ struct upstream {
 	char boot[DECODE_BOOT_LEN + 1];	/* of the last event; "" before */
 	char dead[UPSTREAM_DEAD_BOOTS][DECODE_BOOT_LEN + 1];	/* a ring */
 	unsigned n_dead;
+	char before[DECODE_BOOT_LEN + 1];	/* the life before boot, or "" */
+	int64_t n_before;		/* requests it had then */
+	struct upstream_last last;
+	char last_of[DECODE_BOOT_LEN + 1];	/* the life that told last */
+	struct breaker breaker;
 	int64_t event_ms;		/* when the last event came, or 0 */
 	bool ready;			/* it said */
 	int64_t running, queued, n_slots;
@@ -58,7 +73,7 @@ struct upstream_waiter {
 
 struct upstream_request {
 	struct upstream_request *next;	/* in its bucket */
-	struct upstream *u;		/* constant, like the next four */
+	struct upstream *u;		/* its thread's, may change: resume_move */
 	char id[DECODE_ID_LEN + 1];
 	json_t *generate;
 	int64_t deadline_ms;		/* clock_ms() */
@@ -67,6 +82,10 @@ struct upstream_request {
 	char session_state[17];
 	char boot[DECODE_BOOT_LEN + 1];	/* whose events count; "": any */
 	int64_t attempt;
+	bool accepted;			/* that life said so */
+	bool judged;			/* how that life ended was considered */
+	struct suspect suspect;
+	int n_forgotten;		/* by the life that had it, in a row */
 	struct pieces pieces;
 	int64_t taken, acked;		/* seq */
 	int64_t told;			/* seq that the last status had */
@@ -87,6 +106,12 @@ struct upstream_request *upstream_find(struct upstream *u, const char *id);
 void upstream_wake(struct upstream_request *q);
 void upstream_wake_all(struct upstream *u);
 void upstream_adopt_boot(struct upstream *u, const char *boot);
+void upstream_table_add(struct upstream_request *q);
+void upstream_table_remove(struct upstream_request *q);
+/* Accepted by that life and not finished. */
+int64_t upstream_count(const struct upstream *u, const char *boot);
+/* Consider how the life that had q ended; false: not known yet. */
+bool upstream_judged(struct upstream_request *q);
 enum upstream_state upstream_state_now(const struct upstream *u, int64_t now);
 
 /* A piece of an event (time_us) or a replay (0). */
@@ -97,11 +122,17 @@ void upstream_add_piece(struct upstream_request *q, json_t *obj,
  * What a waiting request needs now; RESUME_GIVE_UP with *e.  Then, without the
  * lock, do it.
  */
-enum resume_step { RESUME_NONE, RESUME_REPLAY, RESUME_SUBMIT, RESUME_GIVE_UP };
+enum resume_step {
+	RESUME_NONE, RESUME_REPLAY, RESUME_SUBMIT, RESUME_MOVE, RESUME_GIVE_UP
+};
 enum resume_step resume_next(struct upstream_request *q, int64_t now,
     struct err *e);
 void resume_replay(struct upstream_request *q);
 void resume_submit(struct upstream_request *q);
+void resume_move(struct upstream_request *q);
+
+/* Ask the life boot how the one before it ended. */
+void upstream_ask_last_step(struct upstream *u, const char *boot);
 
 /* generate with id, attempt, forced and what is left of the deadline. */
 int upstream_send(struct upstream_request *q, int64_t attempt, json_t *forced,

@@ -73,7 +73,7 @@ check_last(const char *boot, int clean, int fault, int step, size_t n)
 	ck_assert_uint_eq(json_object_size(is.requests), n);
 	if (n > 0) {
 		ck_assert_int_eq(json_integer_value(json_object_get(is.requests,
-		    world_id(1))), 5);
+		    world_id(1))), 3);
 		ck_assert_int_eq(json_integer_value(json_object_get(is.requests,
 		    world_id(2))), 7);
 	}
