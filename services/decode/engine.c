@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine_session.h"
 #include "engine_state.h"
+
+enum { SESSION_BYTES = 64 << 20 };	/* of what all sessions said */
 
 int64_t
 engine_now(const struct engine *en)
@@ -72,6 +75,9 @@ engine_create(const struct engine_config *c, struct engine **out,
 	if (r == 0)
 		r = speculate_init(&en->speculate, c->speculate, c->n_slots,
 		    c->job.n_ctx, e);
+	if (r == 0)
+		r = sessions_init(&en->sessions, c->sessions_max, SESSION_BYTES,
+		    c->session_ttl_us, e);
 	if (r != 0) {
 		engine_destroy(en);
 		return r;
@@ -87,6 +93,7 @@ engine_destroy(struct engine *en)
 		return;
 	while (en->n_jobs > 0)
 		job_destroy(en->jobs[--en->n_jobs]);
+	sessions_finish(&en->sessions);
 	scheduler_finish(&en->scheduler);
 	speculate_finish(&en->speculate);
 	sampler_destroy(en->sampler);
@@ -118,11 +125,13 @@ engine_forget(struct engine *en, struct job *j)
 			break;
 		}
 	if (j->in_step) {
+		engine_session_leave(en, j);
 		j->dropped = true;	/* its pages are still written to */
 		return;
 	}
 	if (j->state != JOB_DONE)
 		scheduler_remove(&en->scheduler, j);
+	engine_session_turn(en, j);
 	job_destroy(j);
 }
 
@@ -131,6 +140,7 @@ engine_retire(struct engine *en, struct job *j)
 {
 	if (j->state != JOB_DONE)
 		scheduler_remove(&en->scheduler, j);
+	engine_session_turn(en, j);
 	j->done_us = engine_now(en);
 	if (j->finish == JOB_FINISH_stop || j->finish == JOB_FINISH_length)
 		pace_answer(&en->pace, job_n_generated(j));
@@ -153,7 +163,14 @@ answer(const struct engine *en, const struct job *j, struct decode_accepted *a)
 	*a = (struct decode_accepted){
 		.id = j->id, .boot = en->c.boot, .n_prompt = j->n_prompt,
 		.n_ctx = en->c.job.n_ctx, .max_tokens = j->limit,
+		.n_cached = j->n_known, .session_state = j->session_state,
 	};
+	if (j->respelt) {
+		a->prompt_ids = json_array();
+		for (int32_t i = 0; i < j->n_prompt; i++)
+			json_array_append_new(a->prompt_ids,
+			    json_integer(j->tokens[i]));
+	}
 	for (int i = 0; i < en->n_jobs && j->state == JOB_QUEUED; i++)
 		a->queue += en->jobs[i]->state == JOB_QUEUED &&
 		    en->jobs[i]->order < j->order;
@@ -248,17 +265,15 @@ engine_find(struct engine *en, const struct decode_generate *g, bool *known,
 	return r;
 }
 
-int
-engine_add(struct engine *en, const struct decode_generate *g,
-    const int32_t *prompt, size_t n_prompt, struct decode_accepted *a,
-    struct err *e)
+/* Take j, whose checks are done, or find it; it is destroyed if it is not
+ * taken. */
+static int
+add(struct engine *en, const struct decode_generate *g, struct job *j,
+    bool refused, struct decode_accepted *a, struct err *e)
 {
-	struct job *j, *same, *old;
+	struct job *same, *old;
 	int r;
 
-	r = job_create(&en->c.job, g, prompt, n_prompt, engine_now(en), &j, e);
-	if (r != 0)
-		return r;
 	pthread_mutex_lock(&en->lock);
 	r = look(en, g, j->n_tokens, &same, &old, e);
 	if (r == 0 && same != NULL) {
@@ -266,6 +281,7 @@ engine_add(struct engine *en, const struct decode_generate *g,
 	} else if (r == 0) {
 		if (old != NULL)
 			engine_forget(en, old);
+		engine_session_attach(en, j, g, refused);
 		j->order = ++en->n_orders;
 		en->jobs[en->n_jobs++] = j;
 		en->stats.accepted++;
@@ -284,6 +300,37 @@ engine_add(struct engine *en, const struct decode_generate *g,
 	pthread_mutex_unlock(&en->lock);
 	job_destroy(j);
 	return r;
+}
+
+int
+engine_add(struct engine *en, const struct decode_generate *g,
+    const int32_t *prompt, size_t n_prompt, struct decode_accepted *a,
+    struct err *e)
+{
+	struct job *j;
+	int r = job_create(&en->c.job, g, prompt, n_prompt, engine_now(en), &j,
+	    e);
+
+	return r != 0 ? r : add(en, g, j, false, a, e);
+}
+
+int
+engine_add_prompt(struct engine *en, const struct decode_generate *g,
+    struct engine_prompt *p, struct decode_accepted *a, struct err *e)
+{
+	struct job *j;
+	int r = job_create(&en->c.job, g, p->says->ids.v, p->says->ids.n,
+	    engine_now(en), &j, e);
+
+	if (r != 0)
+		return r;
+	j->n_kept = (int32_t)p->n_kept;
+	j->respelt = p->respelt;
+	if (g->session[0] != '\0') {
+		j->prompt = p->says;
+		p->says = NULL;
+	}
+	return add(en, g, j, p->refused, a, e);
 }
 
 void

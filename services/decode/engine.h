@@ -37,9 +37,15 @@ struct engine_config {
 	int speculate;			/* SPECULATE_AUTO, 0: off, or guesses in
 					 * every draft: see speculate.h */
 	struct pace_start start;	/* how fast the backend is; zeros: not known */
+	int sessions_max;	/* conversations that are remembered; 0: none */
+	int64_t session_ttl_us;	/* idle time after which one is not; of those
+				 * that do not say */
 	int64_t (*clock_us)(void *arg);
 	/* What the step is about to compute; may be NULL.  Compute thread. */
 	void (*before_step)(void *arg, int64_t step, const struct plan *p);
+	/* A turn of a pinned session is over.  With the engine's lock held; may
+	 * be NULL. */
+	void (*on_turn)(void *arg, const char *session);
 	/* What step added: an array of pieces, borrowed.  Compute thread. */
 	void (*on_step)(void *arg, int64_t step, json_t *events);
 	void *arg;
@@ -75,6 +81,22 @@ struct engine_config {
 	    "pages that were copied, a part of them being known")             \
 	C(preemptions, "preemptions_total", "",                               \
 	    "times a request went back to the queue for want of pages")       \
+	C(session_new, "session_lookups_total", "state=\"new\"",              \
+	    "requests that named a session, by what was found of it")         \
+	C(session_warm, "session_lookups_total", "state=\"warm\"",            \
+	    "requests that named a session, by what was found of it")         \
+	C(session_restored, "session_lookups_total", "state=\"restored\"",    \
+	    "requests that named a session, by what was found of it")         \
+	C(session_cold, "session_lookups_total", "state=\"cold\"",            \
+	    "requests that named a session, by what was found of it")         \
+	C(session_evicted, "session_lookups_total", "state=\"evicted\"",      \
+	    "requests that named a session, by what was found of it")         \
+	C(session_expired, "session_expiries_total", "",                      \
+	    "sessions that were forgotten since their lease was over")        \
+	C(session_kept_tokens, "session_kept_tokens_total", "",               \
+	    "tokens of prompts that were not encoded again")                  \
+	C(pins_refused, "session_pins_refused_total", "",                     \
+	    "times that pages could not be pinned, too many being")           \
 	C(generated_tokens, "generated_tokens_total", "", "tokens sampled")   \
 	C(drafts, "drafts_total", "", "drafts that were verified")            \
 	C(draft_tokens, "draft_tokens_total", "", "tokens in them")           \
@@ -98,7 +120,10 @@ struct engine_config {
 	G(kv_pages_free, "kv_pages_free", "", "pages that nobody needs")      \
 	G(kv_pages_cached, "kv_pages_cached", "",                             \
 	    "of these, pages with tokens that can be found")                  \
-	G(kv_pages_pinned, "kv_pages_pinned", "", "pages that sessions keep")
+	G(kv_pages_pinned, "kv_pages_pinned", "", "pages that sessions keep") \
+	G(sessions, "sessions", "", "conversations that are remembered")      \
+	G(sessions_pinned, "sessions_pinned", "", "of these, pinned ones")    \
+	G(session_bytes, "session_text_bytes", "", "memory of what they said")
 
 struct engine_stats {
 #define MEMBER(name, metric, labels, doc) int64_t name;
@@ -130,6 +155,20 @@ int engine_find(struct engine *en, const struct decode_generate *g,
 int engine_add(struct engine *en, const struct decode_generate *g,
     const int32_t *prompt, size_t n_prompt, struct decode_accepted *a,
     struct err *e);
+
+/* What stands before a generation. */
+struct engine_prompt {
+	struct transcript *says;/* NULL afterwards if engine_add_prompt took it
+				 * over */
+	size_t n_kept;		/* of its ids are from the session */
+	bool respelt;		/* they are not what its text is encoded to */
+	bool refused;		/* the session has a snapshot that is unusable */
+};
+
+/* The same for a prompt whose text is known: a session of g remembers it, and
+ * prompt_ids of *a are a new reference or NULL. */
+int engine_add_prompt(struct engine *en, const struct decode_generate *g,
+    struct engine_prompt *p, struct decode_accepted *a, struct err *e);
 
 /* End it within one step; an unknown or finished one is left alone. */
 void engine_cancel(struct engine *en, const char *id);

@@ -6,6 +6,7 @@
 
 #include "engine.h"
 #include "scheduler.h"
+#include "session.h"
 #include "speculate.h"
 
 /* What engine.c and engine_step.c share. */
@@ -15,6 +16,8 @@ struct engine {
 	pthread_cond_t wake;
 	bool woken, draining;
 	struct scheduler scheduler;
+	struct sessions sessions;
+	int64_t expire_us;	/* when leases of sessions are looked at again */
 	struct job *jobs[DECODE_REQUESTS_MAX];	/* [n_jobs] all that are held */
 	int n_jobs;
 	int64_t n_orders, step;

@@ -118,6 +118,11 @@ engine_stats(struct engine *en, struct engine_stats *st)
 	st->held = en->n_jobs;
 	st->slots = en->c.n_slots;
 	count_pages(&en->scheduler, st);
+	st->sessions = en->sessions.n;
+	st->session_bytes = (int64_t)en->sessions.bytes;
+	st->sessions_pinned = 0;
+	for (int i = 0; i < en->sessions.n; i++)
+		st->sessions_pinned += en->sessions.v[i]->pinned;
 	st->paused = 0;
 	for (int i = 0; i < en->n_jobs; i++)
 		st->paused += en->jobs[i]->state == JOB_RUNNING &&

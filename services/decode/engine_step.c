@@ -4,6 +4,7 @@
  */
 #include <time.h>
 
+#include "engine_session.h"
 #include "engine_state.h"
 
 /* End those over their deadline, forget those whose client is gone.  Backwards,
@@ -32,6 +33,7 @@ begin(struct engine *en)
 	struct plan *p = &en->plan;
 
 	expire(en, engine_now(en));
+	engine_session_expire(en, engine_now(en));
 	scheduler_admit(&en->scheduler, engine_now(en));
 	scheduler_plan(&en->scheduler, p);
 	speculate_plan(&en->speculate, p, en->c.step_rows);

@@ -274,6 +274,7 @@ job_destroy(struct job *j)
 	free(j->bias);
 	free(j->tokens);
 	free(j->kv.pages);
+	transcript_unref(j->prompt);
 	free(j);
 }
 

@@ -9,6 +9,7 @@
 #include "kv_cache.h"
 #include "model/model.h"
 #include "sampler.h"
+#include "session.h"
 #include "tokenizer/textstream.h"
 #include "tokenizer/tokenizer.h"
 
@@ -52,6 +53,13 @@ struct job {
 	int n_logprobs;		/* alternatives; -1: none wanted */
 	bool ignore_eos;
 	struct events events;
+
+	struct transcript *prompt;	/* what it says; owned, or NULL */
+	struct session *session;	/* whose turn it is, or NULL; until it ends */
+	const char *session_state;	/* what accepted said; static */
+	int32_t n_known;	/* of the prompt, in the KV cache when accepted */
+	int32_t n_kept;		/* of the prompt, as the session had them */
+	bool respelt;		/* prompt is not what its text is encoded to */
 
 	/* The engine's.  Microseconds of its clock; 0: not yet, or never. */
 	struct job *next;	/* in the queue */

@@ -86,8 +86,8 @@ kv_cache_grow(struct kv_cache *c, struct kv_seq *q, int32_t n_tokens)
 	return true;
 }
 
-static void
-hold(struct kv_cache *c, int32_t page)
+void
+kv_cache_hold(struct kv_cache *c, int32_t page)
 {
 	for (; page != KV_NONE; page = c->tree.nodes[page].parent)
 		kv_tree_ref(&c->tree, page);
@@ -102,7 +102,7 @@ kv_cache_hold_part(struct kv_cache *c, const struct kv_seq *q,
 	if (c->sharing && !q->alone)
 		page = kv_tree_find_part(&c->tree, parent_of(q, q->n_shared),
 		    q->salt, tokens, n, n_same);
-	hold(c, page);
+	kv_cache_hold(c, page);
 	return page;
 }
 
@@ -156,26 +156,47 @@ kv_cache_release(struct kv_cache *c, struct kv_seq *q, const int32_t *tokens,
 	q->n_shared = 0;
 }
 
-int32_t
-kv_cache_find(const struct kv_cache *c, uint64_t salt, const int32_t *tokens,
+/* The last of the full pages that tokens [n] begin with; *n_found: theirs. */
+static int32_t
+find_full(const struct kv_cache *c, uint64_t salt, const int32_t *tokens,
     int32_t n, int32_t *n_found)
 {
-	int32_t at = KV_NONE, page, n_same;
+	int32_t at = KV_NONE, page;
 
-	*n_found = 0;
-	for (; *n_found + KV_PAGE <= n; *n_found += KV_PAGE) {
+	for (*n_found = 0; *n_found + KV_PAGE <= n; *n_found += KV_PAGE) {
 		page = kv_tree_find(&c->tree, at, salt, tokens + *n_found);
 		if (page == KV_NONE)
 			break;
 		at = page;
 	}
-	page = kv_tree_find_part(&c->tree, at, salt, tokens + *n_found,
+	return at;
+}
+
+int32_t
+kv_cache_find(const struct kv_cache *c, uint64_t salt, const int32_t *tokens,
+    int32_t n, int32_t *n_found)
+{
+	int32_t at = find_full(c, salt, tokens, n, n_found), n_same;
+	int32_t page = kv_tree_find_part(&c->tree, at, salt, tokens + *n_found,
 	    n - *n_found, &n_same);
+
 	if (page != KV_NONE && c->tree.nodes[page].n_tokens == n_same) {
 		*n_found += n_same;
 		at = page;
 	}
 	return at;
+}
+
+int32_t
+kv_cache_known(const struct kv_cache *c, uint64_t salt, const int32_t *tokens,
+    int32_t n)
+{
+	int32_t n_found, n_same = 0;
+	int32_t at = find_full(c, salt, tokens, n, &n_found);
+
+	kv_tree_find_part(&c->tree, at, salt, tokens + n_found, n - n_found,
+	    &n_same);
+	return n_found + n_same;
 }
 
 int
@@ -193,7 +214,7 @@ kv_cache_pin(struct kv_cache *c, int32_t page, struct err *e)
 	c->tree.n_pinned += n;
 	for (int32_t p = page; p != KV_NONE; p = nodes[p].parent)
 		nodes[p].pins++;
-	hold(c, page);
+	kv_cache_hold(c, page);
 	return 0;
 }
 
@@ -205,4 +226,16 @@ kv_cache_unpin(struct kv_cache *c, int32_t page)
 	for (int32_t p = page; p != KV_NONE; p = nodes[p].parent)
 		c->tree.n_pinned -= --nodes[p].pins == 0;
 	kv_cache_drop(c, page);
+}
+
+void
+kv_cache_forget(struct kv_cache *c, int32_t page)
+{
+	while (page != KV_NONE) {
+		int32_t parent = c->tree.nodes[page].parent;
+
+		if (!kv_tree_forget(&c->tree, page))
+			return;
+		page = parent;
+	}
 }

@@ -84,11 +84,24 @@ void kv_cache_release(struct kv_cache *c, struct kv_seq *q,
 int32_t kv_cache_find(const struct kv_cache *c, uint64_t salt,
     const int32_t *tokens, int32_t n, int32_t *n_found);
 
+/* How many of tokens [n] a sequence of this salt would find, copies of parts of
+ * pages among them. */
+int32_t kv_cache_known(const struct kv_cache *c, uint64_t salt,
+    const int32_t *tokens, int32_t n);
+
 /*
  * Keep page and all before it until they are unpinned as often as they were
  * pinned.  ERR_BUSY if then fewer than n_reserved pages were left for others.
  */
 int kv_cache_pin(struct kv_cache *c, int32_t page, struct err *e);
 void kv_cache_unpin(struct kv_cache *c, int32_t page);
+
+/* Page and all before it are neither written to nor forgotten until
+ * kv_cache_drop; KV_NONE is fine. */
+void kv_cache_hold(struct kv_cache *c, int32_t page);
+
+/* Free page and those before it at once, from the end on, up to the first that
+ * somebody needs or that something else follows. */
+void kv_cache_forget(struct kv_cache *c, int32_t page);
 
 #endif

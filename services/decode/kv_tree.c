@@ -162,6 +162,19 @@ kv_tree_unref(struct kv_tree *t, int32_t page)
 	t->n_cached++;
 }
 
+bool
+kv_tree_forget(struct kv_tree *t, int32_t page)
+{
+	const struct kv_node *x = &t->nodes[page];
+
+	if (x->refs > 0 || x->n_tokens == 0 || x->child != KV_NONE)
+		return false;
+	leave_cache(t, page);
+	leave_tree(t, page);
+	push_free(t, page);
+	return true;
+}
+
 int32_t
 kv_tree_find(const struct kv_tree *t, int32_t parent, uint64_t salt,
     const int32_t *tokens)
@@ -228,11 +241,8 @@ is_covered(struct kv_tree *t, int32_t parent, uint64_t salt,
 		next = x->next;
 		if (same == n)
 			return true;
-		if (same == x->n_tokens && x->refs == 0) {
-			leave_cache(t, page);
-			leave_tree(t, page);
-			push_free(t, page);
-		}
+		if (same == x->n_tokens)
+			kv_tree_forget(t, page);
 	}
 	return false;
 }

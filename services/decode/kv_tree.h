@@ -54,6 +54,9 @@ int32_t kv_tree_take(struct kv_tree *t);
 void kv_tree_ref(struct kv_tree *t, int32_t page);
 void kv_tree_unref(struct kv_tree *t, int32_t page);
 
+/* Free a page of the tree.  False if it is needed, or others follow it. */
+bool kv_tree_forget(struct kv_tree *t, int32_t page);
+
 /* The full page with these KV_PAGE tokens after parent, or KV_NONE.  salt
  * counts where a sequence begins. */
 int32_t kv_tree_find(const struct kv_tree *t, int32_t parent, uint64_t salt,

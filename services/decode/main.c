@@ -346,6 +346,8 @@ start_engine(struct service *sv, const struct backend_options *b)
 		.queue_tokens = sv->options.queue_tokens,
 		.prefill_rows = (int32_t)sv->options.prefill_rows,
 		.prefix_cache = sv->options.prefix_cache,
+		.sessions_max = (int)sv->options.sessions,
+		.session_ttl_us = sv->options.session_ttl_s * 1000000,
 		.n_pages = b->n_pages, .step_rows = b->max_rows, .start = sv->pace,
 		.clock_us = clock_us, .before_step = before_step,
 		.on_step = on_step, .arg = sv,

@@ -31,6 +31,10 @@
 	    "tokens of those who wait; one request always may")                \
 	F(BOOL, prefix_cache, 0, 0, "true", "",                               \
 	    "do not compute again what the KV cache still has")               \
+	F(INT, sessions, 0, 65536, "4096", "sessions",                        \
+	    "conversations that are remembered; 0: none")                     \
+	F(INT, session_ttl_s, 1, 2592000, "3600", "s",                        \
+	    "idle time after which one is not, if it does not say")           \
 	F(STR, speculate, 1, 8, "\"auto\"", "bytes",                          \
 	    "guess from what was said before: auto, off, or 1 to 16 tokens")  \
 	F(STR, backend, 1, 16, "\"auto\"", "bytes", "one of auto, gpu, cpu, ref")  \

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "prompt.h"
+#include "transcript.h"
 
 /* The ids of an array, for member; their range is the caller's business. */
 int
@@ -167,20 +168,36 @@ blame_messages(int r, struct err *e)
 	return r;
 }
 
+/* The BOS of a text, if the model's texts begin with it. */
+static void
+put_bos(const struct service *sv, struct script *s)
+{
+	if (sv->model.config.bos >= 0 && tokenizer_add_bos(sv->tokenizer))
+		script_token(s, sv->model.config.bos);
+}
+
+/* s borrows from c. */
+static int
+chat_script(const struct service *sv, const struct chat *c, struct script *s,
+    struct err *e)
+{
+	if (template_wants_bos(c->template))
+		put_bos(sv, s);
+	return blame_messages(template_script(c->template, sv->tokenizer, c->v,
+	    c->n, true, s, e), e);
+}
+
 int
 prompt_chat(const struct service *sv, const json_t *messages, bool think,
     struct ids *out, struct err *e)
 {
+	struct script s = { 0 };
 	struct chat c;
 	int r = chat_take(sv, messages, think, &c, e);
 
-	if (r == 0 && template_wants_bos(c.template) &&
-	    sv->model.config.bos >= 0 && tokenizer_add_bos(sv->tokenizer) &&
-	    ids_add(out, sv->model.config.bos) != 0)
-		r = err_set(e, ERR_NO_MEMORY, "no memory for ids");
-	if (r == 0)
-		r = blame_messages(template_encode(c.template, sv->tokenizer,
-		    c.v, c.n, true, out, e), e);
+	if (r == 0 && (r = chat_script(sv, &c, &s, e)) == 0)
+		r = script_encode(&s, sv->tokenizer, out, e);
+	script_free(&s);
 	chat_free(&c);
 	return r;
 }
@@ -211,22 +228,73 @@ prompt_text(const struct service *sv, const char *text, bool bos,
 	    parse_special, out, e);
 }
 
+static int
+make_of_ids(const struct service *sv, const struct decode_generate *g,
+    struct engine_prompt *out, struct err *e)
+{
+	struct ids ids = { 0 };
+	int r = prompt_ids(g->prompt_ids, "prompt_ids",
+	    sv->model.config.vocab, &ids, e);
+
+	if (r == 0)
+		r = transcript_of_ids(ids.v, ids.n, &out->says, e);
+	ids_free(&ids);
+	return r;
+}
+
+static int
+make_of_script(const struct service *sv, const struct script *s,
+    const struct transcript *kept, struct engine_prompt *out, struct err *e)
+{
+	bool plain = true;
+	int r = transcript_make(s, kept, sv->tokenizer, &out->says,
+	    &out->n_kept, e);
+
+	if (r == 0 && out->n_kept > 0 && (r = transcript_is_plain(out->says, s,
+	    sv->tokenizer, &plain, e)) != 0) {
+		transcript_free(out->says);
+		out->says = NULL;
+	}
+	out->respelt = !plain;
+	return r;
+}
+
+static int
+make_of_chat(const struct service *sv, const struct decode_generate *g,
+    const struct transcript *kept, struct engine_prompt *out, struct err *e)
+{
+	struct script s = { 0 };
+	struct chat c;
+	int r = chat_take(sv, g->messages, g->think, &c, e);
+
+	if (r == 0 && (r = chat_script(sv, &c, &s, e)) == 0)
+		r = make_of_script(sv, &s, kept, out, e);
+	script_free(&s);
+	chat_free(&c);
+	return r;
+}
+
 int
-prompt_encode(const struct service *sv, const struct decode_generate *g,
-    struct ids *out, struct err *e)
+prompt_make(const struct service *sv, const struct decode_generate *g,
+    const struct transcript *kept, struct engine_prompt *out, struct err *e)
 {
 	bool chat = json_array_size(g->messages) > 0 ||
 	    json_object_size(g->messages) > 0;
 	bool ids = json_array_size(g->prompt_ids) > 0 ||
 	    json_object_size(g->prompt_ids) > 0;
+	struct script s = { 0 };
+	int r;
 
 	if (chat + ids + (g->prompt[0] != '\0') != 1)
 		return err_set_param(e, ERR_RANGE, "prompt", "exactly one of "
 		    "messages, prompt and prompt_ids must not be empty");
 	if (chat)
-		return prompt_chat(sv, g->messages, g->think, out, e);
+		return make_of_chat(sv, g, kept, out, e);
 	if (ids)
-		return prompt_ids(g->prompt_ids, "prompt_ids",
-		    sv->model.config.vocab, out, e);
-	return prompt_text(sv, g->prompt, true, false, out, e);
+		return make_of_ids(sv, g, out, e);
+	put_bos(sv, &s);
+	script_text(&s, g->prompt, strlen(g->prompt), true);
+	r = make_of_script(sv, &s, kept, out, e);
+	script_free(&s);
+	return r;
 }

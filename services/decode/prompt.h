@@ -2,6 +2,7 @@
 #define DECODE_PROMPT_H
 
 #include "decode.h"
+#include "engine.h"
 #include "service.h"
 
 /*
@@ -28,9 +29,13 @@ int prompt_chat(const struct service *sv, const json_t *messages, bool think,
 int prompt_render(const struct service *sv, const json_t *messages,
     bool think, struct buf *out, struct err *e);
 
-/* The one of messages, prompt and prompt_ids that g has. */
-int prompt_encode(const struct service *sv, const struct decode_generate *g,
-    struct ids *out, struct err *e);
+/*
+ * The one of messages, prompt and prompt_ids that g has, with the ids of kept
+ * (what its session said, or NULL) where they stand for it.  out->refused is
+ * left as it is.
+ */
+int prompt_make(const struct service *sv, const struct decode_generate *g,
+    const struct transcript *kept, struct engine_prompt *out, struct err *e);
 
 /* Does the vocabulary have <think> and </think>? */
 bool prompt_thinks(const struct service *sv);

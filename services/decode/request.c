@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "conf.h"
 #include "decode.h"
+#include "engine_session.h"
 #include "prompt.h"
 #include "request.h"
 #include "request_parts.h"
@@ -20,13 +21,30 @@ request_reply(struct frame *reply, uint32_t type, const struct field *fields,
 	return 0;
 }
 
+/* The prompt of g, with what its session said before in the ids it had. */
+static int
+make_prompt(struct service *sv, const struct decode_generate *g,
+    struct engine_prompt *prompt, struct err *e)
+{
+	struct transcript *said = NULL;
+	bool want;
+	int r;
+
+	if (g->session[0] != '\0' && (r = engine_session_peek(sv->engine, g,
+	    &said, &want, e)) != 0)
+		return r;
+	r = prompt_make(sv, g, said, prompt, e);
+	engine_session_done(sv->engine, said);
+	return r;
+}
+
 static int
 on_generate(struct service *sv, const struct frame *f, struct frame *reply,
     struct err *e)
 {
+	struct engine_prompt prompt = { 0 };
 	struct decode_generate g;
 	struct decode_accepted a;
-	struct ids prompt = { 0 };
 	bool known = false;
 	int r;
 
@@ -36,13 +54,15 @@ on_generate(struct service *sv, const struct frame *f, struct frame *reply,
 	if ((r = REQUEST_DECODE(decode_generate, f, &g, e)) != 0 ||
 	    (r = engine_find(sv->engine, &g, &known, &a, e)) != 0)
 		return r;
-	if (!known && (r = prompt_encode(sv, &g, &prompt, e)) == 0)
-		r = engine_add(sv->engine, &g, prompt.v, prompt.n, &a, e);
-	ids_free(&prompt);
+	if (!known && (r = make_prompt(sv, &g, &prompt, e)) == 0)
+		r = engine_add_prompt(sv->engine, &g, &prompt, &a, e);
+	transcript_free(prompt.says);
 	if (r != 0)
 		return r;
-	return request_reply(reply, DECODE_TYPE_accepted, decode_accepted_fields(),
+	r = request_reply(reply, DECODE_TYPE_accepted, decode_accepted_fields(),
 	    &a, e);
+	json_decref(a.prompt_ids);
+	return r;
 }
 
 static int
@@ -218,6 +238,8 @@ static const struct {
 	{ DECODE_TYPE_render, request_render },
 	{ DECODE_TYPE_model_info, request_model_info },
 	{ DECODE_TYPE_slots, on_slots },
+	{ DECODE_TYPE_session, request_session },
+	{ DECODE_TYPE_sessions, request_sessions },
 	{ DECODE_TYPE_last_step, on_last_step },
 	{ UNIT_TYPE_health, on_health },
 	{ UNIT_TYPE_stats, on_stats },

@@ -24,4 +24,8 @@ request_handler request_detokenize;
 request_handler request_render;
 request_handler request_model_info;
 
+/* request_session.c */
+request_handler request_session;
+request_handler request_sessions;
+
 #endif

@@ -17,7 +17,8 @@
  * Fair: the next slot goes to the client with the fewest, and to the first in
  * the queue of those.  Its pages are waited for; nobody overtakes.  A client
  * that is kept waiting by others has no slot in the end, and is then among the
- * first.
+ * first.  Only a request whose session runs another one is passed over; that one
+ * has a rank, so it gets through, and nobody of its session has one until then.
  */
 #include "scheduler.h"
 
@@ -129,17 +130,27 @@ n_slots_of(const struct scheduler *s, const struct job *j)
 	return n;
 }
 
+/* The first from j on that need not wait for another of its session. */
+static struct job *
+first_free(struct job *j)
+{
+	while (j != NULL && !session_lets(j->session, j))
+		j = j->next;
+	return j;
+}
+
 /* Whose turn it is. */
 static struct job *
 next_to_run(const struct scheduler *s)
 {
-	struct job *best = s->head;
+	struct job *best = first_free(s->head);
 	int fewest;
 
 	if (best == NULL || best->rank != 0)
 		return best;
 	fewest = n_slots_of(s, best);
-	for (struct job *j = best->next; j != NULL && fewest > 0; j = j->next) {
+	for (struct job *j = first_free(best->next); j != NULL && fewest > 0;
+	    j = first_free(j->next)) {
 		int n = n_slots_of(s, j);
 
 		if (n < fewest) {
@@ -199,6 +210,8 @@ scheduler_admit(struct scheduler *s, int64_t now_us)
 
 		if (s->slots[i] != NULL)
 			continue;
+		if (j == NULL)
+			return;
 		s->short_of_pages = !take_pages(s, j);
 		if (s->short_of_pages)
 			return;
@@ -208,6 +221,8 @@ scheduler_admit(struct scheduler *s, int64_t now_us)
 		if (j->rank == 0) {
 			j->rank = ++s->n_ranks;
 			j->started_us = now_us;
+			if (j->session != NULL)
+				j->session->active = j;
 		}
 		s->slots[i] = j;
 		s->n_running++;
