@@ -200,11 +200,12 @@ caller_begin(struct gateway *gw, struct web_request *rq, const json_t *body,
 	if (!auth_find(&gw->auth, web_bearer(rq), &c->key))
 		return err_set(e, ERR_KEY, "the key is not valid any more");
 	c->admin = c->key.admin;
+	/* Also without keys: "" is everybody's. */
+	derive("1bit owner", c, "", digest);
+	hex(digest, c->owner);
 	if (c->key.name[0] == '\0') {
 		c->admin = gateway_options_loopback(gw->options.bind);
 	} else {
-		derive("1bit owner", c, "", digest);
-		hex(digest, c->owner);
 		c->client = number("1bit client", c);
 		if (!gw->options.share_prefixes)
 			c->salt = number("1bit salt", c);

@@ -28,7 +28,7 @@ struct caller {
 	struct gateway *gw;
 	struct auth_key key;		/* without a name: no keys are asked for */
 	bool admin;
-	char owner[CALLER_HEX_LEN + 1];	/* for this key; "": no keys */
+	char owner[CALLER_HEX_LEN + 1];	/* of this key; one for all without */
 	char session[CALLER_HEX_LEN + 1];	/* for the worker; "": none */
 	char session_name[CALLER_SESSION_MAX + 1];	/* as the client says */
 	int64_t ttl_ms;			/* 0: not said */

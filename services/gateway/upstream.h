@@ -107,6 +107,10 @@ int upstream_model(struct upstream *u, struct upstream_model *m, struct err *e);
 int upstream_detokenize(struct upstream *u, json_t *ids, char **text,
     struct err *e);
 
+/* Any other request of proto/decode.h: obj is released, *reply is the caller's. */
+int upstream_call(struct upstream *u, uint32_t type, json_t *obj,
+    uint32_t reply_type, json_t **reply, int timeout_ms, struct err *e);
+
 struct upstream_counters *upstream_counters(struct upstream *u);
 const char *upstream_name(const struct upstream *u);
 

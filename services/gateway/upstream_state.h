@@ -138,10 +138,6 @@ void upstream_ask_last_step(struct upstream *u, const char *boot);
 int upstream_send(struct upstream_request *q, int64_t attempt, json_t *forced,
     struct decode_accepted *a, json_t **obj, struct err *e);
 
-/* One request on the bus, its struct to its JSON; *reply is the caller's. */
-int upstream_call(struct upstream *u, uint32_t type, json_t *obj,
-    uint32_t reply_type, json_t **reply, int timeout_ms, struct err *e);
-
 void upstream_events(void *arg, const struct frame *f);
 int upstream_open_sockets(struct upstream *u, const char *dir, struct err *e);
 void *keeper_main(void *arg);
