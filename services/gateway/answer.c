@@ -264,6 +264,7 @@ free_run(struct run *run)
 		upstream_close(c->up);
 		buf_free(&c->said);
 		buf_free(&c->thought);
+		openai_text_free(&c->event);
 		json_decref(c->logprobs);
 	}
 	free(run->choices);

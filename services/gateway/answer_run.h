@@ -3,6 +3,7 @@
 
 #include "answer.h"
 #include "openai.h"
+#include "openai_text.h"
 #include "reasoning.h"
 
 /*
@@ -25,6 +26,7 @@ struct choice {
 	struct openai_usage usage;
 	const char *finish;		/* NULL until it ended well; static */
 	struct upstream_progress told;	/* to the client */
+	struct openai_text event;	/* of a stream; owned */
 };
 
 struct run {

@@ -50,11 +50,17 @@ add_text(struct run *run, struct choice *c, const struct piece *p)
 		.n_thought = c->thought.len,
 	};
 	struct openai_usage so_far = c->usage;
+	bool plain = !run->a.logprobs && !run->q->timings;
 	json_t *v;
 
 	if (text.n_said + text.n_thought == 0 && !(run->a.logprobs &&
 	    json_array_size(p->logprobs) > 0))
 		return;
+	if (plain && text.n_thought == 0) {
+		openai_text_event(&c->event, text.said, text.n_said, &run->out);
+		buf_clear(&c->said);
+		return;
+	}
 	v = openai_chunk_text(&run->a, &c->shown, &text, p->logprobs);
 	if (v != NULL && run->q->timings) {
 		so_far.n_generated = c->n_tokens;
@@ -108,6 +114,38 @@ observe(struct run *run, const struct piece *list, int64_t now_us)
 		if (p->time_us > 0 && p->n_text > 0)
 			metrics_observe(&run->gw->stats.overhead,
 			    (double)(now_us - p->time_us) / 1e6);
+}
+
+/*
+ * upstream_set_sink: a client that reads takes them at once.  Only what leaves no
+ * trace but a count if it cannot: plain text, after the first piece.
+ */
+static bool
+write_at_once(void *arg, const struct piece *list)
+{
+	struct stream *s = arg;
+	struct run *run = s->run;
+	struct choice *c = &run->choices[0];
+
+	if (run->a.logprobs || run->q->timings || c->n_tokens == 0 ||
+	    (c->reasoning.state != REASONING_OFF &&
+	    c->reasoning.state != REASONING_SAYS))
+		return false;
+	for (const struct piece *p = list; p != NULL; p = p->next)
+		if (p->n_text > 0)
+			openai_text_event(&c->event, p->text, p->n_text,
+			    &run->out);
+	if (run->out.failed || (run->out.len > 0 &&
+	    !web_stream_try(run->rq, run->out.data, run->out.len))) {
+		buf_clear(&run->out);
+		return false;
+	}
+	buf_clear(&run->out);
+	s->written_ms = clock_ms();
+	for (const struct piece *p = list; p != NULL; p = p->next)
+		c->n_tokens += p->n_tokens;
+	observe(run, list, clock_ns() / 1000);
+	return true;
 }
 
 static int
@@ -207,9 +245,17 @@ run_stream(struct stream *s, struct err *e)
 
 	web_stream_begin(run->rq, 200, "text/event-stream");
 	s->written_ms = clock_ms();
-	for (int i = 0; i < run->n_choices; i++)
-		add_first(run, &run->choices[i]);
-	r = flush(s, e);
+	for (int i = 0; i < run->n_choices; i++) {
+		struct choice *c = &run->choices[i];
+
+		if ((r = openai_text_init(&c->event, &run->a, &c->shown,
+		    e)) != 0)
+			return r;
+		add_first(run, c);
+	}
+	/* Of several, two workers could write at once. */
+	if ((r = flush(s, e)) == 0 && run->n_choices == 1)
+		upstream_set_sink(run->choices[0].up, write_at_once, s);
 	while (r == 0 && run->n_open > 0) {
 		bool any = false;
 

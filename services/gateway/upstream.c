@@ -226,6 +226,15 @@ upstream_session_state(const struct upstream_request *q)
 }
 
 void
+upstream_set_sink(struct upstream_request *q, upstream_sink *fn, void *arg)
+{
+	pthread_mutex_lock(&q->u->lock);
+	q->sink = fn;
+	q->sink_arg = arg;
+	pthread_mutex_unlock(&q->u->lock);
+}
+
+void
 upstream_taken(struct upstream_request *q, int64_t next_seq)
 {
 	pthread_mutex_lock(&q->u->lock);

@@ -134,15 +134,24 @@ int64_t upstream_n_cached(const struct upstream_request *q);
 const char *upstream_session_state(const struct upstream_request *q);
 
 /*
- * Wait up to timeout_ms (a second more if the worker has to be asked) for
- * pieces.  Returns 0 with *list, to be freed with piece_list_free, or NULL when
- * none came; the last piece of a request has a finish, after which only
- * upstream_close may follow.  ERR_LOST, ERR_CRASHED, ERR_TIMEOUT or the worker's
- * error when
- * it cannot be completed.
+ * Wait up to timeout_ms (a second more if the worker has to be asked; counted from
+ * what a sink took last) for pieces.  Returns 0 with *list, to be freed with
+ * piece_list_free, or NULL when none came; the last piece of a request has a finish,
+ * after which only upstream_close may follow.  ERR_LOST, ERR_TIMEOUT or the worker's
+ * error when it cannot be completed.
  */
 int upstream_wait(struct upstream_request *q, int timeout_ms,
     struct piece **list, struct err *e);
+
+/*
+ * A way around the thread of a request, which costs a wake-up a token: while that
+ * thread is in upstream_wait, pieces without a finish are given to fn first, on the
+ * thread that reads the events, with the upstream's lock held.  fn may not block nor
+ * call anything of this header.  True: the client has taken them, and nobody is
+ * woken.  False: upstream_wait returns them, as ever.
+ */
+typedef bool upstream_sink(void *arg, const struct piece *list);
+void upstream_set_sink(struct upstream_request *q, upstream_sink *fn, void *arg);
 
 /*
  * The same for q [n], n > 0, that belong to one thread and may have different

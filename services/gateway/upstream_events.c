@@ -37,6 +37,21 @@ upstream_adopt_boot(struct upstream *u, const char *boot)
 	upstream_wake_all(u);
 }
 
+/* Has the client taken all that is in order, without its thread? */
+static bool
+sink(struct upstream_request *q)
+{
+	if (q->sink == NULL || !q->waiting || q->pieces.finished ||
+	    q->pieces.first == NULL || !q->sink(q->sink_arg, q->pieces.first))
+		return false;
+	piece_list_free(pieces_take(&q->pieces));
+	q->sunk_ms = q->heard_ms;
+	q->taken = q->pieces.next;
+	if (q->taken - q->acked >= UPSTREAM_ACK_TOKENS)
+		pthread_cond_signal(&q->u->keep);
+	return !pieces_gap(&q->pieces);
+}
+
 void
 upstream_add_piece(struct upstream_request *q, json_t *obj, int64_t time_us)
 {
@@ -67,7 +82,8 @@ upstream_add_piece(struct upstream_request *q, json_t *obj, int64_t time_us)
 		q->n_forgotten = 0;
 	suspect_passed(&q->suspect, q->pieces.next);
 	c->gaps += q->pieces.n_gaps - n_gaps;
-	upstream_wake(q);
+	if (!sink(q))
+		upstream_wake(q);
 }
 
 static void

@@ -96,6 +96,9 @@ struct upstream_request {
 	bool waiting;			/* its thread is in upstream_wait */
 	bool away;			/* no worker has it: to be resumed */
 	int64_t heard_ms;		/* the last piece or answer */
+	upstream_sink *sink;		/* or NULL */
+	void *sink_arg;
+	int64_t sunk_ms;		/* when it last took something, or 0 */
 	int64_t lost_ms;		/* since when the worker is away, or 0 */
 	int64_t retry_ms;		/* nothing is asked before */
 	struct err failed;		/* code 0: it did not */

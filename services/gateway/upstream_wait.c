@@ -27,6 +27,7 @@ struct look {
 	int todo;		/* the first that has something to be done, or -1 */
 	enum resume_step step;	/* what */
 	bool retries;		/* one of them has to look again soon */
+	int64_t sunk_ms;	/* when a sink last took pieces */
 };
 
 /* Returns 0, or the error of a request that cannot go on. */
@@ -45,6 +46,10 @@ look_at(struct upstream_request *q, int i, int64_t now, struct piece **list,
 	l->retries = l->retries || q->lost_ms != 0 || q->retry_ms > now;
 	l->any = l->any || *list != NULL || q->news;
 	q->news = false;
+	if (q->sunk_ms > l->sunk_ms)
+		l->sunk_ms = q->sunk_ms;
+	if (*list != NULL)
+		q->waiting = false;	/* no sink gets what comes after these */
 	pthread_mutex_unlock(&q->u->lock);
 	if (step == RESUME_GIVE_UP)
 		return (int)e->code;
@@ -109,15 +114,17 @@ upstream_wait_any(struct upstream_request *const *q, int n, int timeout_ms,
 	for (;; now = clock_ms()) {
 		begin_look(w);
 		if ((r = look_at_all(q, n, now, lists, &l, e)) != 0 || l.any)
+		} else if (l.step == RESUME_MOVE) {
+			resume_move(q[l.todo]);
 			break;
 		if (l.step == RESUME_REPLAY) {
 			resume_replay(q[l.todo]);
 		} else if (l.step == RESUME_SUBMIT) {
 			resume_submit(q[l.todo]);
-		} else if (l.step == RESUME_MOVE) {
-			resume_move(q[l.todo]);
-		} else if (now >= until) {
+		} else if (now >= until && now - l.sunk_ms >= timeout_ms) {
 			break;
+		} else if (now >= until) {
+			until = l.sunk_ms + timeout_ms;
 		} else {
 			soon = l.retries ? now + UPSTREAM_RETRY_MS : until;
 			sleep_until(w, soon < until ? soon : until);
