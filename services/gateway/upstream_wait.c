@@ -114,8 +114,6 @@ upstream_wait_any(struct upstream_request *const *q, int n, int timeout_ms,
 	for (;; now = clock_ms()) {
 		begin_look(w);
 		if ((r = look_at_all(q, n, now, lists, &l, e)) != 0 || l.any)
-		} else if (l.step == RESUME_MOVE) {
-			resume_move(q[l.todo]);
 			break;
 		if (l.step == RESUME_REPLAY) {
 			resume_replay(q[l.todo]);
