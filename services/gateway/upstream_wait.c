@@ -119,6 +119,8 @@ upstream_wait_any(struct upstream_request *const *q, int n, int timeout_ms,
 			resume_replay(q[l.todo]);
 		} else if (l.step == RESUME_SUBMIT) {
 			resume_submit(q[l.todo]);
+		} else if (l.step == RESUME_MOVE) {
+			resume_move(q[l.todo]);
 		} else if (now >= until && now - l.sunk_ms >= timeout_ms) {
 			break;
 		} else if (now >= until) {
