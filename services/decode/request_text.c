@@ -28,7 +28,7 @@ static int
 reply_tokens(const struct service *sv, const struct ids *ids, bool with_pieces,
     struct frame *reply, struct err *e)
 {
-	struct decode_tokens a = { json_array(), json_array() };
+	struct decode_tokens a = { json_array(), with_pieces ? json_array() : NULL };
 	int r;
 
 	for (size_t i = 0; i < ids->n; i++) {

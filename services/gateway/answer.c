@@ -150,6 +150,8 @@ submit(struct run *run, struct choice *c, int k, struct err *e)
 	r = fleet_submit(run->gw->fleet, run->q->model, run->caller->session,
 	    generate, &c->up, e);
 	json_decref(generate);
+	if (r != 0 && strcmp(e->param, "prompt_ids") == 0)
+		strcpy(e->param, "prompt");	/* as the client calls it */
 	if (r == 0)
 		run->n_open++;
 	return r;

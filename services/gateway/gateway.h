@@ -34,6 +34,13 @@ void gateway_on_done(void *gw, const struct web_done *d);
 
 web_handler route_chat;
 web_handler route_completions;
+web_handler route_embeddings;
+web_handler route_tokenize;
+web_handler route_detokenize;
+web_handler route_apply_template;
+web_handler route_props;
+web_handler route_slots;
+web_handler route_later;
 web_handler route_models;
 web_handler route_model;
 web_handler route_sessions;

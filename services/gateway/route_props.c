@@ -1,0 +1,153 @@
+/*
+ * What llama-server's clients ask about a server: /props, which of its members
+ * are fixed here, and /slots.  No text of a prompt, nor whose it is, is in
+ * either.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf.h"
+#include "gateway.h"
+
+enum { CALL_MS = 1000 };
+
+/* Those of a request that says nothing else. */
+static json_t *
+default_params(void)
+{
+	return json_pack("{s:i, s:f, s:i, s:f, s:f, s:i, s:f, s:f, s:f, s:i, "
+	    "s:i, s:i, s:b, s:[], s:{}, s:i, s:b, s:b, s:[s, s, s, s, s]}",
+	    "seed", -1, "temperature", 1.0, "top_k", 0, "top_p", 1.0,
+	    "min_p", 0.0, "repeat_last_n", 64, "repeat_penalty", 1.0,
+	    "presence_penalty", 0.0, "frequency_penalty", 0.0,
+	    "max_tokens", -1, "n_predict", -1, "min_keep", 0, "ignore_eos", 0,
+	    "stop", "logit_bias", "n_probs", 0, "timings_per_token", 0,
+	    "stream", 0, "samplers", "penalties", "top_k", "min_p",
+	    "temperature", "top_p");
+}
+
+static json_t *
+props_json(const struct upstream_model *m)
+{
+	json_t *v = json_pack("{s:{s:I, s:o}, s:I, s:s, s:s, s:s, "
+	    "s:{s:b, s:b, s:b}, s:s, s:b, s:b, s:b}",
+	    "default_generation_settings", "n_ctx", (json_int_t)m->n_ctx,
+	    "params", default_params(), "total_slots", (json_int_t)m->n_slots,
+	    "model_alias", m->id, "model_ftype", m->format,
+	    "model_path", m->file, "modalities", "vision", 0, "video", 0,
+	    "audio", 0, "media_marker", "", "endpoint_slots", 1,
+	    "endpoint_props", 0, "endpoint_metrics", 1);
+
+	json_object_update_new(v, json_pack("{s:s, s:{s:b, s:b, s:b, s:b, "
+	    "s:b, s:b}, s:s, s:s, s:s, s:b, s:s}",
+	    "chat_template", m->chat_template, "chat_template_caps",
+	    "supports_system_role", 1, "supports_string_content", 1,
+	    "supports_typed_content", 0, "supports_tools", 0,
+	    "supports_tool_calls", 0, "supports_parallel_tool_calls", 0,
+	    "bos_token", m->bos_token, "eos_token", m->eos_token,
+	    "build_info", "1bit-halo-" ONEBIT_VERSION, "is_sleeping", 0,
+	    "selfcheck", m->selfcheck));
+	return v;
+}
+
+void
+route_props(struct web_request *rq, void *arg)
+{
+	struct gateway *gw = arg;
+	struct upstream_model m;
+	char name[257];
+	bool named = web_query_get(rq, "model", name, sizeof(name));
+	struct err e;
+
+	if (fleet_model(gw->fleet, named ? name : NULL, &m, &e) != 0)
+		web_reply_err(rq, &e);
+	else
+		web_reply_json(rq, 200, props_json(&m));
+}
+
+static json_int_t
+number(const json_t *v, const char *name)
+{
+	return json_integer_value(json_object_get(v, name));
+}
+
+/* llama-server's members of one slot; its number here is id. */
+static json_t *
+slot_json(const json_t *s, json_int_t id, const char *model)
+{
+	const char *request = json_string_value(
+	    json_object_get(s, "request"));
+	json_int_t left = number(s, "limit") - number(s, "n_generated");
+	json_t *params = json_object_get(s, "params");
+	char task[8] = "";
+	json_t *v;
+
+	strncat(task, request != NULL ? request : "", 7);
+	v = json_pack("{s:I, s:s, s:I, s:b, s:b, s:I, s:I, s:I, s:I, s:I}",
+	    "id", id, "model", model, "n_ctx", number(s, "n_ctx"),
+	    "speculative", 0, "is_processing", request != NULL,
+	    "id_task", request != NULL ?
+	    (json_int_t)strtol(task, NULL, 16) : (json_int_t)-1,
+	    "n_prompt_tokens", number(s, "n_prompt"),
+	    "n_prompt_tokens_processed", number(s, "n_fed"),
+	    "n_prompt_tokens_cache", number(s, "n_cached"),
+	    "cached_tokens", number(s, "n_cached"));
+	json_object_set(v, "params", params != NULL ? params : json_null());
+	json_object_set_new(v, "next_token", json_pack("[{s:b, s:b, s:I, "
+	    "s:I}]", "has_next_token", request != NULL && left > 0,
+	    "has_new_line", 0, "n_remain", request != NULL ? left : -1,
+	    "n_decoded", number(s, "n_generated")));
+	return v;
+}
+
+/* Add those of u to list, and the free ones to *n_free. */
+static int
+add_slots(struct upstream *u, json_t *list, int *n_free, struct err *e)
+{
+	struct decode_slots_are a;
+	struct upstream_model m;
+	json_t *reply = NULL, *s;
+	size_t i;
+	int r;
+
+	if ((r = upstream_model(u, &m, e)) != 0 ||
+	    (r = upstream_call(u, DECODE_TYPE_slots, json_object(),
+	    DECODE_TYPE_slots_are, &reply, CALL_MS, e)) != 0)
+		return r;
+	if ((r = field_decode(decode_slots_are_fields(), sizeof(a), reply, &a,
+	    e)) == 0)
+		json_array_foreach(a.slots, i, s) {
+			*n_free += !json_is_true(
+			    json_object_get(s, "is_processing"));
+			json_array_append_new(list, slot_json(s,
+			    (json_int_t)json_array_size(list), m.id));
+		}
+	json_decref(reply);
+	return r;
+}
+
+void
+route_slots(struct web_request *rq, void *arg)
+{
+	struct fleet *f = ((struct gateway *)arg)->fleet;
+	json_t *list = json_array();
+	int n_answered = 0, n_free = 0;
+	char value[16];
+	struct err e = { 0 };
+
+	for (int i = 0; i < fleet_size(f); i++)
+		n_answered += add_slots(fleet_at(f, i), list, &n_free,
+		    &e) == 0;
+	if (n_answered > 0 && n_free == 0 && web_query_get(rq,
+	    "fail_on_no_slot", value, sizeof(value))) {
+		err_set(&e, ERR_UNAVAILABLE, "no slot is free");
+		e.retry_after_ms = 1000;
+		n_answered = 0;
+	}
+	if (n_answered > 0) {
+		web_reply_json(rq, 200, list);
+		return;
+	}
+	json_decref(list);
+	web_reply_err(rq, &e);
+}
