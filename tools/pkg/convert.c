@@ -11,6 +11,7 @@
 struct job {
 	const char *in, *out;
 	const char *head, *embed;
+	const char *body;
 	const char *name, *origin;
 	bool force, no_probe;
 };
@@ -42,6 +43,16 @@ int
 pkg_head(const char *head, enum dense_type *type, int32_t *group, struct err *e)
 {
 	return choose("--head", head, true, type, group, e);
+}
+
+int
+pkg_body(const char *body, enum ternary_form *form, struct err *e)
+{
+	*form = body != NULL && strcmp(body, "b3") == 0 ? TERNARY_B3 :
+	    TERNARY_T2;
+	return body == NULL || strcmp(body, h1b_type_name(*form == TERNARY_B3 ?
+	    H1B_B3 : H1B_T2)) == 0 ? 0 : err_set(e, ERR_RANGE,
+	    "--body is '%.30s', not t2 or b3", body);
 }
 
 /* Everything is written; this takes some seconds of its own. */
@@ -88,7 +99,8 @@ write_out(const struct job *j, struct h1b_source *s, struct err *e)
 {
 	int rc;
 
-	if ((rc = choose_types(j, s, e)) != 0)
+	if ((rc = choose_types(j, s, e)) != 0 ||
+	    (rc = pkg_body(j->body, &s->body, e)) != 0)
 		return rc;
 	s->name = j->name != NULL ? j->name : s->name;
 	s->origin = j->origin != NULL ? j->origin : s->origin;
@@ -124,7 +136,7 @@ pkg_convert(int argc, char *argv[])
 	struct err e;
 	const struct pkg_option options[] = {
 		{ "--head", &j.head, NULL }, { "--embed", &j.embed, NULL },
-		{ "--name", &j.name, NULL },
+		{ "--body", &j.body, NULL }, { "--name", &j.name, NULL },
 		{ "--source", &j.origin, NULL }, { "--force", NULL, &j.force },
 		{ "--no-probe", NULL, &j.no_probe },
 		{ 0 },
@@ -137,7 +149,8 @@ pkg_convert(int argc, char *argv[])
 	/* A wrong word is said before anything long begins. */
 	if (pkg_head(j.head, &(enum dense_type){ DENSE_BF16 }, &(int32_t){ 0 },
 	    &e) != 0 || choose("--embed", j.embed, false, &(enum dense_type){
-	    DENSE_BF16 }, &(int32_t){ 0 }, &e) != 0)
+	    DENSE_BF16 }, &(int32_t){ 0 }, &e) != 0 ||
+	    pkg_body(j.body, &(enum ternary_form){ 0 }, &e) != 0)
 		return pkg_fail(&e);
 	return convert(&j, &e) != 0 ? pkg_fail(&e) : PKG_OK;
 }

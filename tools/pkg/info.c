@@ -39,6 +39,13 @@ sections_json(const struct model *m)
 	return list;
 }
 
+static const char *
+body_of(const struct model *m)
+{
+	return h1b_type_name(m->layers[0].q.form == TERNARY_B3 ? H1B_B3 :
+	    H1B_T2);
+}
+
 /* Columns of a factor, of the matrices of a layer. */
 static json_t *
 groups_json(const struct model *m)
@@ -84,6 +91,7 @@ info_json(const struct model *m, bool sections)
 	    "embed_group", m->embed.group, "head_group", m->head.group,
 	    "probe_bytes", (json_int_t)m->n_probe));
 	json_object_set_new(o, "groups", groups_json(m));
+	json_object_set_new(o, "body", json_string(body_of(m)));
 	if (sections)
 		json_object_set_new(o, "sections", sections_json(m));
 	return o;
@@ -155,6 +163,8 @@ print_info(const struct model *m)
 	    c->sub_norms ? ", sub-norms" : "");
 	printf("heads         %d of %d, %d key/value%s\n", c->n_heads,
 	    c->head_dim, c->n_kv_heads, c->qk_norm ? ", q and k norms" : "");
+	printf("body          %s\n", m->layers[0].q.form == TERNARY_B3 ?
+	    "b3, five weights in a byte" : "t2, two bits a weight");
 	print_groups(m);
 	printf("activations   %s\n", c->act_float ?
 	    "trained as floats; the cpu backend makes them 8 bits" : "8 bits");

@@ -13,8 +13,8 @@ static const struct {
 } commands[] = {
 	{ "convert", pkg_convert,
 	    "convert DIR-or-FILE OUT.h1b [--head i8|q6|q4|bf16|f16|f32|keep]\n"
-	    "        [--embed i8|bf16|f16|f32|keep] [--name TEXT] [--source TEXT]\n"
-	    "        [--no-probe] [--force]",
+	    "        [--embed i8|bf16|f16|f32|keep] [--body t2|b3] [--name TEXT]\n"
+	    "        [--source TEXT] [--no-probe] [--force]",
 	    "Make a .h1b from a Hugging Face checkpoint (a directory with config.json,\n"
 	    "tokenizer.json, tokenizer_config.json and model.safetensors, or several\n"
 	    "with their index; or the path of one of these), from a GGUF file, or from\n"
@@ -33,6 +33,9 @@ static const struct {
 	    "  --embed i8|bf16|f16|f32|keep\n"
 	    "                       how the embedding is held; default: as --head says,\n"
 	    "                       i8 beside q6 and q4\n"
+	    "  --body t2|b3         how ternary matrices are held: 2 bits a weight, or five\n"
+	    "                       weights in a byte, for the same answers: smaller,\n"
+	    "                       and on some processors faster.  Default: t2\n"
 	    "  --name TEXT          name kept in the file; default: that of DIR\n"
 	    "  --source TEXT        where it came from; default: --name\n"
 	    "  --no-probe           leave out the golden logits that a worker compares\n"
@@ -54,7 +57,7 @@ static const struct {
 	    "Status 1 and one sentence if anything is not as it should be.\n" },
 	{ "synth", pkg_synth,
 	    "synth --arch NAME OUT.h1b [--seed N] [--layers N]\n"
-	    "        [--head i8|q6|q4|bf16|f16|f32|keep] [--force]",
+	    "        [--head i8|q6|q4|bf16|f16|f32|keep] [--body t2|b3] [--force]",
 	    "Write a model of random weights with the sizes of a real one, to measure\n"
 	    "speed with.  It answers nonsense.  NAME is bitnet-2b4t, trilm-3.9b,\n"
 	    "trilm-1.1b, bonsai-1.7b, llama3-8b-1.58, falcon3-1b, halo-demo or tiny.\n"

@@ -43,6 +43,10 @@ int pkg_fail(const struct err *e);
 int pkg_head(const char *head, enum dense_type *type, int32_t *group,
     struct err *e);
 
+/* --body: how ternary matrices will be held, T2 if it is NULL.  ERR_RANGE for
+ * another word than t2 and b3. */
+int pkg_body(const char *body, enum ternary_form *form, struct err *e);
+
 /* Bytes as "15.7 MB". */
 void pkg_size(double bytes, char out[32]);
 

@@ -27,7 +27,7 @@ int
 pkg_synth(int argc, char *argv[])
 {
 	const char *file, *name = NULL, *seed_text = "1", *layers_text = NULL;
-	const char *head = NULL;
+	const char *head = NULL, *body = NULL;
 	struct synth_arch a;
 	uint64_t seed, layers;
 	bool force = false;
@@ -36,7 +36,7 @@ pkg_synth(int argc, char *argv[])
 	const struct pkg_option options[] = {
 		{ "--arch", &name, NULL }, { "--seed", &seed_text, NULL },
 		{ "--layers", &layers_text, NULL }, { "--force", NULL, &force },
-		{ "--head", &head, NULL },
+		{ "--head", &head, NULL }, { "--body", &body, NULL },
 		{ 0 },
 	};
 
@@ -48,6 +48,7 @@ pkg_synth(int argc, char *argv[])
 	}
 	if (synth_find(name, &a, &e) != 0 ||
 	    pkg_head(head, &a.head, &a.head_group, &e) != 0 ||
+	    pkg_body(body, &a.body, &e) != 0 ||
 	    number("--seed", seed_text, 0, UINT64_MAX, &seed, &e) != 0)
 		return pkg_fail(&e);
 	if (layers_text != NULL) {

@@ -20,6 +20,14 @@ VF vi vi_zero(void) { return _mm256_setzero_si256(); }
 VF vi vi_set1(int32_t x) { return _mm256_set1_epi32(x); }
 VF vi vi_load(const void *p) { return _mm256_loadu_si256(p); }
 VF vi vi_sub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
+VF void vi_store(void *p, vi v) { _mm256_storeu_si256(p, v); }
+VF vi vi_or(vi a, vi b) { return _mm256_or_si256(a, b); }
+VF vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
+VF vi vi_bytes(int x) { return _mm256_set1_epi8((char)x); }
+VF vi vi_add8(vi a, vi b) { return _mm256_add_epi8(a, b); }
+VF vi vi_average(vi a, vi b) { return _mm256_avg_epu8(a, b); }
+VF vi vi_up(vi v, const int n) { return (vi)((halves)v << n); }
+VF vi vi_down(vi v, const int n) { return (vi)((halves)v >> n); }
 VF vs vs_zero(void) { return _mm256_setzero_ps(); }
 VF vs vs_set1(float x) { return _mm256_set1_ps(x); }
 VF vs vs_of(vi v) { return _mm256_cvtepi32_ps(v); }

@@ -28,6 +28,7 @@ vi_close(vi sum, vi acc)
 	    _mm256_set1_epi16(1)));
 }
 
+#include "backend/cpu_base3.h"
 #include "backend/cpu_ternary.h"
 
 void

@@ -23,7 +23,9 @@ cpu_avx512_open(struct cpu_kernels *k, struct err *e)
 	*k = (struct cpu_kernels){
 		.isa = "avx512", .title = "avx512-vnni",
 		.n_queries = ATTEND_QUERIES,
-		.quantise = quantise, .ternary = cpu_avx512_ternary, .gate = gate,
+		.quantise = quantise, .ternary =
+		    __builtin_cpu_supports("avx512vbmi") ?
+		    cpu_avx512_vbmi_ternary : cpu_avx512_ternary, .gate = gate,
 		.norm_heads = norm_heads, .rope = rope, .store = store,
 		.attend = attend, .merge = merge, .norm = norm, .head = cpu_avx512_head,
 	};

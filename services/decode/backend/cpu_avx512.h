@@ -19,6 +19,8 @@ int cpu_avx512_open(struct cpu_kernels *k, struct err *e);
 /* The products: struct cpu_kernels' ternary and head, and norm's last step. */
 void cpu_avx512_ternary(const struct ternary *w, int from, int to,
     const struct cpu_rows *x, int n_rows, float *y, int y_stride, bool add);
+void cpu_avx512_vbmi_ternary(const struct ternary *w, int from, int to,
+    const struct cpu_rows *x, int n_rows, float *y, int y_stride, bool add);
 void cpu_avx512_head(const struct dense *w, int from, int to,
     const struct cpu_hidden *x, int n_rows, float *y, size_t y_stride);
 void cpu_avx512_prepare(const float *f, float top, struct cpu_hidden *out, int r);

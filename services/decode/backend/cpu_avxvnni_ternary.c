@@ -19,6 +19,7 @@ vi_close(vi sum, vi acc)
 	return acc;
 }
 
+#include "backend/cpu_base3.h"
 #include "backend/cpu_ternary.h"
 
 void

@@ -94,9 +94,9 @@ cpu_in_groups(int32_t group, int32_t n_in)
 	return group > 0 && group < n_in;
 }
 
-/* Memory of the calling thread, CPU_SCRATCH bytes, aligned to 64, until it ends:
- * taken when it asks first. */
-enum { CPU_SCRATCH = 65536 };
+/* Memory of the calling thread, CPU_SCRATCH and CPU_SPAN bytes, aligned to 64, until
+ * it ends: taken when it asks first.  The latter are for what was unpacked. */
+enum { CPU_SCRATCH = 65536, CPU_SPAN = 32 * 320 };
 uint8_t *cpu_scratch(void);
 
 struct cpu_kernels {

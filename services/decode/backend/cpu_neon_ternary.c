@@ -20,6 +20,9 @@ VF vi vi_set1(int32_t x) { return vdupq_n_s32(x); }
 VF vi vi_load(const void *p) { return vreinterpretq_s32_u8(vld1q_u8(p)); }
 VF vi vi_sub(vi a, vi b) { return vsubq_s32(a, b); }
 VF vi vi_open(vi sum) { return sum; }
+VF vi vi_or(vi a, vi b) { return vorrq_s32(a, b); }
+VF vi vi_and(vi a, vi b) { return vandq_s32(a, b); }
+VF void vi_store(void *p, vi v) { vst1q_u8(p, vreinterpretq_u8_s32(v)); }
 VF vs vs_zero(void) { return vdupq_n_f32(0); }
 VF vs vs_set1(float x) { return vdupq_n_f32(x); }
 VF vs vs_of(vi v) { return vcvtq_f32_s32(v); }
@@ -67,6 +70,23 @@ vi_codes(vi v, const int part)
 	return vreinterpretq_s32_u8(vandq_u8(c, vdupq_n_u8(3)));
 }
 
+/* For layout B3. */
+#define BYTES(v) vreinterpretq_u8_s32(v)
+#define WORDS(v) vreinterpretq_s32_u8(v)
+VF vi vi_bytes(int x) { return WORDS(vdupq_n_u8((uint8_t)x)); }
+VF vi vi_add8(vi a, vi b) { return WORDS(vaddq_u8(BYTES(a), BYTES(b))); }
+VF vi vi_average(vi a, vi b) { return WORDS(vrhaddq_u8(BYTES(a), BYTES(b))); }
+VF vi
+vi_up(vi v, const int n)
+{
+	return WORDS(vshlq_u8(BYTES(v), vdupq_n_s8((int8_t)n)));
+}
+VF vi
+vi_down(vi v, const int n)
+{
+	return WORDS(vshlq_u8(BYTES(v), vdupq_n_s8((int8_t)-n)));
+}
+
 VF vi
 vi_word(const int8_t *p)
 {
@@ -103,6 +123,7 @@ vi_turn(const uint8_t *const *rows, uint8_t *to, size_t step)
 #undef PUT
 }
 
+#include "backend/cpu_base3.h"
 #include "backend/cpu_ternary.h"
 
 void

@@ -3,6 +3,7 @@
  * products, in the plainest way.
  */
 #include "backend/cpu_scalar.h"
+#include "model/base3.h"
 
 enum { PV_BLOCK = 1 };
 #define ATTEND_QUERIES 2
@@ -26,11 +27,23 @@ dot(const uint8_t *codes, const int8_t *x, int stride)
 	return sum;
 }
 
-/* Row o of w times row r of x, a factor for each group of columns. */
-static float
-dot_groups(const struct ternary *w, int o, const struct cpu_rows *x, int r)
+/* Row o of w, in layout T2. */
+static const uint8_t *
+codes_of(const struct ternary *w, int o)
 {
 	const uint8_t *codes = w->codes + (size_t)o * (size_t)w->stride;
+
+	if (w->form == TERNARY_T2)
+		return codes;
+	base3_to_t2(codes, ternary_blocks(w), cpu_scratch());
+	return cpu_scratch();
+}
+
+/* Row o of w times row r of x, a factor for each group of columns. */
+static float
+dot_groups(const struct ternary *w, const uint8_t *codes, int o,
+    const struct cpu_rows *x, int r)
+{
 	const int8_t *q = x->q + (size_t)r * (size_t)x->stride;
 	const int32_t *parts = x->parts + r * (x->stride / 64);
 	const float *f = w->scales + (size_t)o *
@@ -55,10 +68,11 @@ dot_groups(const struct ternary *w, int o, const struct cpu_rows *x, int r)
 
 /* The same, one factor for all. */
 static float
-dot_row(const struct ternary *w, int o, const struct cpu_rows *x, int r)
+dot_row(const struct ternary *w, const uint8_t *codes, int o,
+    const struct cpu_rows *x, int r)
 {
-	int32_t sum = dot(w->codes + (size_t)o * (size_t)w->stride,
-	    x->q + (size_t)r * (size_t)x->stride, w->stride);
+	int32_t sum = dot(codes, x->q + (size_t)r * (size_t)x->stride,
+	    ternary_blocks(w) * 64);
 
 	return (float)(sum - x->sum[r]) * (w->scales[o] * x->scale[r]);
 }
@@ -67,14 +81,18 @@ void
 cpu_scalar_ternary(const struct ternary *w, int from, int to, const struct cpu_rows *x,
     int n_rows, float *y, int y_stride, bool add)
 {
-	for (int o = from; o < to; o++)
+	for (int o = from; o < to; o++) {
+		const uint8_t *codes = codes_of(w, o);
+
 		for (int r = 0; r < n_rows; r++) {
 			float *out = y + (size_t)r * (size_t)y_stride + o;
 			float v = cpu_in_groups(w->group, w->n_in) ?
-			    dot_groups(w, o, x, r) : dot_row(w, o, x, r);
+			    dot_groups(w, codes, o, x, r) :
+			    dot_row(w, codes, o, x, r);
 
 			*out = add ? *out + v : v;
 		}
+	}
 }
 
 int

@@ -16,9 +16,15 @@
  * across lanes is left, and the factors of a group of columns are one
  * multiplication.  Activations are given to all lanes, four columns at a time.
  *
+ * Layout B3 (base3.h) becomes T2 first: the outputs of a tile, once for all rows.
+ * The copy stays in the first cache.
+ *
  * A variant defines, before it includes this, TARGET, INLINE and
  *
- *	VI_LANES, vi, vi_zero, vi_load (unaligned), vi_add
+ *	VI_LANES, vi, vi_zero, vi_load (unaligned), vi_add, vi_store
+ *	vi_base3(v, first)	digits 1..4 of bytes of B3 as bytes of T2; *first:
+ *				digits 0
+ *	vi_or(a, b), vi_up(v, n)	to put digits 0 together
  *	vi_codes(v, part)	the two bits of part of each byte
  *	vi_masked(v, part)	the same where they stand: times 1, 4, 16, 64
  *	vi_word(p)		4 activations, in every lane
@@ -47,12 +53,45 @@ enum {
 	TURN_OUTS = 2 * VI_LANES,
 	TURN_BLOCK = 16 * 2 * VI_BYTES,	/* bytes of a block of all of them */
 	TURN_BLOCKS = CPU_SCRATCH / TURN_BLOCK,
+	T2_BLOCK = 64,		/* bytes */
+	SPAN_GROUPS = 4, SPAN_BLOCKS = 5,	/* layout B3: groups to blocks */
 };
 
 #define UNROLL(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
 
 typedef int32_t i4 __attribute__((vector_size(16)));
 typedef float f4 __attribute__((vector_size(16)));
+
+/*
+ * The next n blocks of T2 of a row of B3, whose groups begin at p; what is AHEAD of
+ * them is prefetched.
+ */
+INLINE void
+unpack_blocks(const uint8_t *p, int n, uint8_t *to)
+{
+	for (; n > 0; n -= SPAN_BLOCKS) {
+		int groups = n < SPAN_BLOCKS ? n : SPAN_GROUPS;
+
+		for (int at = 0; at < T2_BLOCK; at += VI_BYTES) {
+			vi all = vi_zero(), first;
+
+			UNROLL(g, SPAN_GROUPS) {
+				if (g == groups)
+					break;
+				if (at == 0)
+					__builtin_prefetch(p + T2_BLOCK * g +
+					    AHEAD);
+				vi_store(to + T2_BLOCK * g + at, vi_base3(
+				    vi_load(p + T2_BLOCK * g + at), &first));
+				all = vi_or(all, vi_up(first, 2 * g));
+			}
+			if (n >= SPAN_BLOCKS)
+				vi_store(to + T2_BLOCK * SPAN_GROUPS + at, all);
+		}
+		p += T2_BLOCK * SPAN_GROUPS;
+		to += T2_BLOCK * SPAN_BLOCKS;
+	}
+}
 
 INLINE f4
 load4(const float *p, int n)
@@ -75,12 +114,13 @@ store4(float *p, f4 v, int n)
 		memcpy(p, &v, (size_t)n * sizeof(*p));
 }
 
-/* y[0..n_o] (+)= (sums - sum of the row) * scales. */
+/* y[0..n_o] (+)= (sums - offset * sum of the row) * scales; codes are weights and
+ * offset. */
 INLINE void
-finish(i4 sums, const struct cpu_rows *x, int r, const float *scales, int n_o,
-    float *y, bool add)
+finish(i4 sums, const struct cpu_rows *x, int r, int offset, const float *scales,
+    int n_o, float *y, bool add)
 {
-	f4 v = __builtin_convertvector(sums - x->sum[r], f4) *
+	f4 v = __builtin_convertvector(sums - offset * x->sum[r], f4) *
 	    (load4(scales, n_o) * x->scale[r]);
 
 	if (add)
@@ -122,7 +162,7 @@ direct_1(const struct ternary *w, int o, int n_o, const struct cpu_rows *x, int 
 	UNROLL(i, TILE_OUTS)
 		sum[i] = vi_add(vi_add(acc[i][0], vi_shift(acc[i][1], 2)),
 		    vi_add(vi_shift(acc[i][2], 4), vi_shift(acc[i][3], 6)));
-	finish(vi_sums(sum), x, r, w->scales + o, n_o, y + o, add);
+	finish(vi_sums(sum), x, r, 1, w->scales + o, n_o, y + o, add);
 }
 #endif
 
@@ -174,37 +214,100 @@ direct_n(const struct ternary *w, int o, int n_o, const struct cpu_rows *x, int 
 				sum[j][i] = vi_close(sum[j][i], acc[j][i]);
 	}
 	UNROLL(j, n_r)
-		finish(vi_sums(sum[j]), x, r + j, w->scales + o, n_o,
+		finish(vi_sums(sum[j]), x, r + j, 1, w->scales + o, n_o,
 		    y + (size_t)(r + j) * (size_t)y_stride + o, add);
+}
+
+/* n_o outputs from o of all rows; fetch is a constant after inlining. */
+INLINE void
+direct_tile(const struct ternary *w, int o, int n_o, const struct cpu_rows *x,
+    int n_rows, const bool fetch, float *y, int y_stride, bool add)
+{
+	int r = 0;
+
+	for (; r + TILE_ROWS <= n_rows; r += TILE_ROWS)
+		if (r == 0 && fetch)
+			direct_n(w, o, n_o, x, r, TILE_ROWS, true, y, y_stride,
+			    add);
+		else
+			direct_n(w, o, n_o, x, r, TILE_ROWS, false, y, y_stride,
+			    add);
+	if (TILE_ROWS > 3 && n_rows - r == 3)
+		direct_n(w, o, n_o, x, r, 3, fetch, y, y_stride, add);
+	else if (TILE_ROWS > 2 && n_rows - r == 2)
+		direct_n(w, o, n_o, x, r, 2, fetch, y, y_stride, add);
+#if MASKED
+	else if (n_rows - r == 1)
+		direct_1(w, o, n_o, x, r, y + (size_t)r * (size_t)y_stride, add);
+#else
+	else if (n_rows - r == 1)
+		direct_n(w, o, n_o, x, r, 1, fetch, y, y_stride, add);
+#endif
 }
 
 TARGET static void
 few_rows(const struct ternary *w, int from, int to, const struct cpu_rows *x,
     int n_rows, float *y, int y_stride, bool add)
 {
-	for (int o = from; o < to; o += TILE_OUTS) {
-		int n_o = to - o < TILE_OUTS ? to - o : TILE_OUTS, r = 0;
+	for (int o = from; o < to; o += TILE_OUTS)
+		direct_tile(w, o, to - o < TILE_OUTS ? to - o : TILE_OUTS, x,
+		    n_rows, true, y, y_stride, add);
+}
 
-		for (; r + TILE_ROWS <= n_rows; r += TILE_ROWS)
-			if (r == 0)
-				direct_n(w, o, n_o, x, r, TILE_ROWS, true, y,
-				    y_stride, add);
-			else
-				direct_n(w, o, n_o, x, r, TILE_ROWS, false, y,
-				    y_stride, add);
-		if (TILE_ROWS > 3 && n_rows - r == 3)
-			direct_n(w, o, n_o, x, r, 3, true, y, y_stride, add);
-		else if (TILE_ROWS > 2 && n_rows - r == 2)
-			direct_n(w, o, n_o, x, r, 2, true, y, y_stride, add);
-#if MASKED
-		else if (n_rows - r == 1)
-			direct_1(w, o, n_o, x, r, y + (size_t)r *
-			    (size_t)y_stride, add);
-#else
-		else if (n_rows - r == 1)
-			direct_n(w, o, n_o, x, r, 1, true, y, y_stride, add);
-#endif
+/* The same of layout B3; as many outputs as the scratch holds. */
+TARGET static void
+few_rows_base3(const struct ternary *w, int from, int to, const struct cpu_rows *x,
+    int n_rows, float *y, int y_stride, bool add)
+{
+	uint8_t *codes = cpu_scratch();
+	struct ternary t = *w;
+	int most;
+
+	t.form = TERNARY_T2;
+	t.codes = codes;
+	t.stride = ternary_blocks(w) * T2_BLOCK;
+	most = CPU_SCRATCH / t.stride < TILE_OUTS ? CPU_SCRATCH / t.stride :
+	    TILE_OUTS;
+	for (int o = from, n; o < to; o += n) {
+		n = to - o < most ? to - o : most;
+		for (int i = 0; i < n; i++)
+			unpack_blocks(w->codes + (size_t)(o + i) *
+			    (size_t)w->stride, ternary_blocks(w), codes +
+			    (size_t)i * (size_t)t.stride);
+		t.scales = w->scales + o;
+		direct_tile(&t, 0, n, x, n_rows, false, y + o, y_stride, add);
 	}
+}
+
+/* Blocks that are turned at once: of layout B3 whole spans. */
+INLINE int
+turn_blocks(const struct ternary *w)
+{
+	return w->form == TERNARY_T2 ? TURN_BLOCKS :
+	    TURN_BLOCKS / SPAN_BLOCKS * SPAN_BLOCKS;
+}
+
+/* n blocks of outputs stride bytes apart, which begin at p; where they end. */
+INLINE uint8_t *
+turn_outs(const uint8_t *p, size_t stride, int n_o, int n, uint8_t *to)
+{
+	for (int at = 0; at < T2_BLOCK * n; at += VI_BYTES)
+		UNROLL(v, 2) {
+			const uint8_t *rows[VI_LANES];
+
+			/* What is no output repeats the first, and is not kept. */
+			UNROLL(i, VI_LANES) {
+				int k = v * VI_LANES + i;
+
+				rows[i] = p + (size_t)(k < n_o ? k : 0) * stride +
+				    at;
+				__builtin_prefetch(rows[i] + AHEAD / 8);
+			}
+			vi_turn(rows, to, 2 * VI_BYTES);
+			to += v == 0 ? VI_BYTES : TURN_BLOCK * VI_BYTES / 64 -
+			    VI_BYTES;
+		}
+	return to;
 }
 
 /*
@@ -215,26 +318,24 @@ few_rows(const struct ternary *w, int from, int to, const struct cpu_rows *x,
 TARGET static __attribute__((noinline)) void
 turn(const struct ternary *w, int o, int n_o, int first)
 {
-	int n = w->stride / 64 - first;
-	uint8_t *to = cpu_scratch();
+	const uint8_t *p = w->codes + (size_t)o * (size_t)w->stride;
+	int n = ternary_blocks(w) - first, most = turn_blocks(w);
+	uint8_t *to = cpu_scratch(), *span = to + CPU_SCRATCH;
 
-	n = n < TURN_BLOCKS ? n : TURN_BLOCKS;
-	for (int at = 64 * first; at < 64 * (first + n); at += VI_BYTES)
-		UNROLL(v, 2) {
-			const uint8_t *rows[VI_LANES];
+	n = n < most ? n : most;
+	if (w->form == TERNARY_T2) {
+		turn_outs(p + T2_BLOCK * first, (size_t)w->stride, n_o, n, to);
+		return;
+	}
+	p += first / SPAN_BLOCKS * SPAN_GROUPS * T2_BLOCK;
+	for (; n > 0; n -= SPAN_BLOCKS, p += SPAN_GROUPS * T2_BLOCK) {
+		int k = n < SPAN_BLOCKS ? n : SPAN_BLOCKS;
 
-			/* What is no output repeats the first, and is not kept. */
-			UNROLL(i, VI_LANES) {
-				int k = v * VI_LANES + i;
-
-				rows[i] = w->codes + (size_t)(o + (k < n_o ? k :
-				    0)) * (size_t)w->stride + at;
-				__builtin_prefetch(rows[i] + AHEAD / 8);
-			}
-			vi_turn(rows, to, 2 * VI_BYTES);
-			to += v == 0 ? VI_BYTES : TURN_BLOCK * VI_BYTES / 64 -
-			    VI_BYTES;
-		}
+		for (int i = 0; i < n_o; i++)
+			unpack_blocks(p + (size_t)i * (size_t)w->stride, k,
+			    span + i * SPAN_BLOCKS * T2_BLOCK);
+		to = turn_outs(span, SPAN_BLOCKS * T2_BLOCK, n_o, k, to);
+	}
 }
 
 /* Sums of one part, 64 columns, are added: p, q: where it begins. */
@@ -320,8 +421,8 @@ turned_rows(const struct ternary *w, int o, int n_o, const struct cpu_rows *x,
 	const int8_t *q = x->q + (size_t)r * (size_t)x->stride;
 	const uint8_t *turned = cpu_scratch();
 	const int32_t *parts = x->parts + (groups ? r * (x->stride / 64) : 0);
-	int n_blocks = w->stride / 64, last = (w->n_in - 1) / 64, g = 0;
-	int left = w->group / 64;
+	int n_blocks = ternary_blocks(w), last = (w->n_in - 1) / 64, g = 0;
+	int left = w->group / 64, most = turn_blocks(w);
 	int32_t minus[TURN_ROWS] = { 0 };
 	vi sum[TURN_ROWS][2];
 	vs total[TURN_ROWS][2];
@@ -332,12 +433,12 @@ turned_rows(const struct ternary *w, int o, int n_o, const struct cpu_rows *x,
 			total[j][v] = vs_zero();
 		}
 	for (int b = 0; b < n_blocks; b++) {
-		if (n_blocks > TURN_BLOCKS && b % TURN_BLOCKS == 0)
+		if (n_blocks > most && b % most == 0)
 			turn(w, o, n_o, b);
 		UNROLL(part, 4) {
 			int at = 4 * b + part;
 
-			turned_part(turned + b % TURN_BLOCKS * TURN_BLOCK, part,
+			turned_part(turned + b % most * TURN_BLOCK, part,
 			    q + 64 * at, (size_t)x->stride, n_r, sum);
 			if (!groups || at > last)
 				continue;
@@ -377,7 +478,7 @@ many_rows(const struct ternary *w, int from, int to, const struct cpu_rows *x,
 	for (int o = from; o < to; o += TURN_OUTS) {
 		int n_o = to - o < TURN_OUTS ? to - o : TURN_OUTS, r = 0;
 
-		if (w->stride / 64 <= TURN_BLOCKS)
+		if (ternary_blocks(w) <= turn_blocks(w))
 			turn(w, o, n_o, 0);
 		for (; !groups && r + TURN_ROWS <= n_rows; r += TURN_ROWS)
 			turned_most(w, o, n_o, x, r, y, y_stride, add);
@@ -396,6 +497,8 @@ products(const struct ternary *w, int from, int to, const struct cpu_rows *x,
 {
 	if (n_rows > DIRECT_ROWS || cpu_in_groups(w->group, w->n_in))
 		many_rows(w, from, to, x, n_rows, y, y_stride, add);
+	else if (w->form == TERNARY_B3)
+		few_rows_base3(w, from, to, x, n_rows, y, y_stride, add);
 	else
 		few_rows(w, from, to, x, n_rows, y, y_stride, add);
 }

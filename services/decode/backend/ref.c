@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
+#include "model/base3.h"
 
 struct ref {
 	const struct model *m;	/* borrowed */
@@ -58,13 +59,18 @@ quantise(const float *x, int n, int8_t *q)
 	return 1.0 / (double)s;
 }
 
-/* Row o of w as -1, 0, +1, and zeros up to a whole block: layout T2. */
+/* Row o of w as -1, 0, +1. */
 static void
 unpack(const struct ternary *w, int o, int8_t *restrict out)
 {
 	const uint8_t *restrict codes = w->codes +
 	    (size_t)o * (size_t)w->stride;
 
+	if (w->form == TERNARY_B3) {
+		for (int i = 0; i < w->n_in; i++)
+			out[i] = (int8_t)(base3_code(codes, i) - 1);
+		return;
+	}
 	for (int at = 0; at < w->stride; at += 64, codes += 64)
 		for (int i = 0; i < 4; i++, out += 64)
 			for (int j = 0; j < 64; j++)
@@ -122,7 +128,8 @@ is_float(const struct ref *s)
 static void
 dot_row(struct ref *s, const struct ternary *w, int o, const float *x, int n_rows)
 {
-	int group = w->group > 0 ? w->group : w->n_in, wide = 4 * w->stride;
+	int group = w->group > 0 ? w->group : w->n_in;
+	int wide = ternary_blocks(w) * TERNARY_BLOCK;
 	int n_groups = (w->n_in + group - 1) / group;
 	const float *scales = w->scales + (size_t)o * (size_t)n_groups;
 
@@ -150,7 +157,8 @@ linear(struct ref *s, const struct ternary *w, const float *x, int n_rows,
 {
 	for (int r = 0; r < n_rows && !is_float(s); r++)
 		s->x_scale[r] = quantise(x + (size_t)r * (size_t)w->n_in,
-		    w->n_in, s->xq + (size_t)r * 4 * (size_t)w->stride);
+		    w->n_in, s->xq + (size_t)r * TERNARY_BLOCK *
+		    (size_t)ternary_blocks(w));
 	for (int o = 0; o < w->n_out; o++) {
 		unpack(w, o, s->w);
 		dot_row(s, w, o, x, n_rows);

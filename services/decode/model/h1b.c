@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/base3.h"
 #include "model/h1b.h"
 #include "model/packed.h"
 
@@ -113,6 +114,8 @@ tensor_size(enum h1b_type type, uint64_t rows, uint64_t cols)
 		return rows * cols * 4;
 	case H1B_T2:
 		return rows * (uint64_t)h1b_t2_stride((int32_t)cols);
+	case H1B_B3:
+		return rows * (uint64_t)base3_stride((int32_t)cols);
 	case H1B_Q6:
 	case H1B_Q4:
 		return rows * (uint64_t)packed_stride((enum dense_type)type,
@@ -168,7 +171,8 @@ add_row(struct list *l, const struct row *r, int32_t layer_no)
 		add(l, r, layer_no, H1B_F32, false);
 		break;
 	case TERNARY:
-		add(l, r, layer_no, H1B_T2, false);
+		add(l, r, layer_no, l->f->body == TERNARY_B3 ? H1B_B3 : H1B_T2,
+		    false);
 		add(l, r, layer_no, H1B_F32, true);
 		break;
 	case EMBED:
@@ -308,7 +312,7 @@ const char *
 h1b_type_name(uint32_t type)
 {
 	static const char *const names[] = { "?", "bf16", "i8", "f32", "t2",
-	    "bytes", "f16", "q6", "q4" };
+	    "bytes", "f16", "q6", "q4", "b3" };
 
 	return names[type < N(names) ? type : 0];
 }

@@ -51,6 +51,7 @@ enum h1b_type {
 	H1B_F16 = DENSE_F16,
 	H1B_Q6 = DENSE_Q6,
 	H1B_Q4 = DENSE_Q4,
+	H1B_B3 = 9,
 };
 
 /* What has factors by groups of columns, in the order of the header. */
@@ -76,7 +77,8 @@ struct h1b_header {
 	uint32_t embed_type, head_type;	/* head_type 0: tied */
 	int32_t eos[MODEL_EOS_MAX];
 	int32_t groups[H1B_GROUPS];	/* columns of a factor; 0: all of a row */
-	uint8_t zero[92];
+	uint32_t body_type;		/* H1B_B3, or 0: T2 */
+	uint8_t zero[88];
 };
 
 struct h1b_entry {
@@ -111,6 +113,7 @@ struct h1b_section {
 struct h1b_form {
 	enum dense_type embed_type, head_type;	/* head_type 0 when tied */
 	int32_t groups[H1B_GROUPS];	/* as in the header */
+	enum ternary_form body;		/* of all ternary matrices */
 	bool probe;
 };
 
@@ -141,8 +144,15 @@ struct ternary *h1b_ternary(struct model_layer *l, enum h1b_part part);
 /* The next multiple of H1B_ALIGN. */
 uint64_t h1b_align(uint64_t offset);
 
-/* "bf16", "i8", "f32", "t2", "bytes", "f16", "q6", "q4", or "?". */
+/* "bf16", "i8", "f32", "t2", "bytes", "f16", "q6", "q4", "b3", or "?". */
 const char *h1b_type_name(uint32_t type);
+
+/* Is it a ternary matrix? */
+static inline bool
+h1b_is_ternary(enum h1b_type type)
+{
+	return type == H1B_T2 || type == H1B_B3;
+}
 
 /* Bytes of a row of n_in weights in layout T2. */
 int32_t h1b_t2_stride(int32_t n_in);
@@ -169,6 +179,8 @@ struct h1b_source {
 	/* The source's head is its embedding; whoever writes cleared
 	 * config.tied, to have it once more in another type. */
 	bool head_of_embed;
+	/* How ternary matrices are to be held; whoever writes sets it. */
+	enum ternary_form body;
 	const char *architecture, *name, *origin;	/* printable ASCII */
 	const char *chat_template;
 	size_t n_chat_template;

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "model/base3.h"
 #include "model/crc32c.h"
 #include "model/h1b.h"
 #include "model/h1b_check.h"
@@ -87,6 +88,9 @@ read_config(const struct reader *r, const struct h1b_header *h,
 
 	if (h->act > MODEL_SILU)
 		return BAD(r, "header: act %u is not known", r->what, h->act);
+	if (h->body_type != 0 && h->body_type != H1B_B3)
+		return BAD(r, "header: body_type %u, not 0 or %d", r->what,
+		    h->body_type, H1B_B3);
 	*c = (struct model_config){
 		.vocab = h->vocab, .hidden = h->hidden,
 		.n_layers = h->n_layers, .n_heads = h->n_heads,
@@ -105,6 +109,7 @@ read_config(const struct reader *r, const struct h1b_header *h,
 	*f = (struct h1b_form){
 		.embed_type = (enum dense_type)h->embed_type,
 		.head_type = (enum dense_type)h->head_type,
+		.body = h->body_type == H1B_B3 ? TERNARY_B3 : TERNARY_T2,
 		.probe = (h->flags & H1B_HAS_PROBE) != 0,
 	};
 	memcpy(f->groups, h->groups, sizeof(f->groups));
@@ -226,6 +231,8 @@ check_bytes(struct reader *r, uint32_t i)
 		crc = crc32c(crc, p + at, k);
 		if (en->type == H1B_T2 && !h1b_check_t2(p + at, k))
 			bad = "a weight with code 3";
+		if (en->type == H1B_B3 && !base3_check(p + at, k))
+			bad = "a byte that is no five weights";
 		if (en->type == H1B_BF16 && !h1b_check_bf16(p + at, k))
 			bad = "a value that is not finite";
 		if (en->type == H1B_F16 && !h1b_check_f16(p + at, k))
@@ -251,13 +258,15 @@ check_meaning(const struct reader *r, uint32_t i)
 	const struct h1b_section *s = &r->want[i];
 	const struct h1b_entry *en = &r->dir[i];
 	const uint8_t *p = r->bytes + en->offset;
-	int32_t n_in = (int32_t)s->dims[1], stride = h1b_t2_stride(n_in);
+	int32_t n_in = (int32_t)s->dims[1];
 
 	if (s->scale && !h1b_check_scales((const float *)p, en->size / 4))
 		return BAD(r, "section '%s': a negative scale", r->what, s->name);
-	if (s->type == H1B_T2 && n_in % TERNARY_BLOCK != 0)
+	if (h1b_is_ternary(s->type))
 		for (uint64_t o = 0; o < s->dims[0]; o++)
-			if (!h1b_check_t2_tail(p + o * (uint64_t)stride, n_in))
+			if (!(s->type == H1B_B3 ? base3_check_tail :
+			    h1b_check_t2_tail)(p + o * (s->size / s->dims[0]),
+			    n_in))
 				return BAD(r, "section '%s': row %llu is not "
 				    "padded with zero weights", r->what,
 				    s->name, (unsigned long long)o);
@@ -318,7 +327,8 @@ bind_layer(struct model_layer *l, const struct h1b_section *s, const void *p)
 		w->codes = p;
 		w->n_out = (int32_t)s->dims[0];
 		w->n_in = (int32_t)s->dims[1];
-		w->stride = h1b_t2_stride(w->n_in);
+		w->form = s->type == H1B_B3 ? TERNARY_B3 : TERNARY_T2;
+		w->stride = (int32_t)(s->size / s->dims[0]);
 		w->group = s->group;
 	}
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "model/base3.h"
 #include "model/crc32c.h"
 #include "model/h1b_check.h"
 #include "model/h1b_writer.h"
@@ -200,8 +201,8 @@ take_ternary(struct h1b_writer *w, const struct h1b_section *s, uint64_t o,
 		return rc;
 	for (int32_t i = 0; i < n_groups; i++)
 		scales[i] = w->row_scales[i * s->group / from];
-	h1b_t2_pack(w->codes, n, w->out);
-	*size = (size_t)h1b_t2_stride(n);
+	(s->type == H1B_B3 ? base3_pack : h1b_t2_pack)(w->codes, n, w->out);
+	*size = s->size / s->dims[0];
 	return 0;
 }
 
@@ -212,7 +213,7 @@ write_tensor(struct h1b_writer *w, const struct h1b_section *s)
 
 	for (uint64_t o = 0; o < s->dims[0]; o++) {
 		size_t n = 0;
-		int rc = s->type == H1B_T2 ? take_ternary(w, s, o, &n) :
+		int rc = h1b_is_ternary(s->type) ? take_ternary(w, s, o, &n) :
 		    take_dense(w, s, o, &n);
 
 		if (rc != 0 || (rc = put(w, before, w->out, n)) != 0)
@@ -292,7 +293,8 @@ choose_form(const struct h1b_source *s, bool probe, struct h1b_form *f)
 	const struct model_config *c = &s->config;
 
 	*f = (struct h1b_form){ .embed_type = s->embed_type,
-	    .head_type = c->tied ? 0 : s->head_type, .probe = probe };
+	    .head_type = c->tied ? 0 : s->head_type, .body = s->body,
+	    .probe = probe };
 	for (int32_t k = 0; k < c->n_layers; k++)
 		for (enum h1b_part p = H1B_Q; p <= H1B_DOWN; p++) {
 			int32_t g = h1b_group_of(p) >= 0 ?
@@ -332,6 +334,7 @@ fill_header(struct h1b_writer *w, uint64_t file_size)
 		.bos = c->bos, .n_eos = c->n_eos,
 		.embed_type = w->form.embed_type,
 		.head_type = w->form.head_type,
+		.body_type = w->form.body == TERNARY_B3 ? H1B_B3 : 0,
 	};
 	memcpy(h->eos, c->eos, sizeof(h->eos));
 	memcpy(h->groups, w->form.groups, sizeof(h->groups));

@@ -111,7 +111,7 @@ check_tensor(const struct hf *h, const struct h1b_section *s, struct err *e)
 	    s->layer, s->scale);
 	uint64_t rows = s->dims[0], cols = s->dims[1];
 	char name[HF_TENSOR_NAME_MAX], found[64];
-	bool packed = s->type == H1B_T2 && h->config.weights == HF_PACKED, ok;
+	bool packed = h1b_is_ternary(s->type) && h->config.weights == HF_PACKED, ok;
 
 	tensor_name(h, s->part, s->layer, s->scale, name);
 	if (t == NULL)

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "half.h"
+#include "model/base3.h"
 #include "model/h1b.h"
 #include "model/import.h"
 #include "model/model_file.h"
@@ -113,6 +114,8 @@ ternary_weight(const struct ternary *w, int32_t o, int32_t i)
 	const uint8_t *row = w->codes + (size_t)o * (size_t)w->stride;
 	int32_t in = i % TERNARY_BLOCK;
 
+	if (w->form == TERNARY_B3)
+		return base3_code(row, i) - 1;
 	row += i / TERNARY_BLOCK * (TERNARY_BLOCK / 4) + in % 64;
 	return (*row >> in / 64 * 2 & 3) - 1;
 }

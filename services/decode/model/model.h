@@ -58,15 +58,28 @@ struct model_config {
  * 16, 4) consecutive weights as bytes: made for dot4 and VNNI, see TERNARY in
  * docs/model-format.md.  A row whose n_in is no multiple of 256 is padded with
  * zero weights (code 1), and the activations with zeros.
+ *
+ * Layout B3: the same in fewer bytes, five weights in each; see base3.h.
  */
+enum ternary_form { TERNARY_T2, TERNARY_B3 };
+
 struct ternary {
+	enum ternary_form form;		/* of codes */
 	const uint8_t *codes;	/* [n_out, stride], 64-byte aligned; borrowed */
 	const float *scales;	/* [n_out, ceil(n_in / group)] f32; borrowed */
 	int32_t n_out, n_in;
-	int32_t stride;		/* bytes of a row: ceil(n_in / 256) * 64 */
+	int32_t stride;		/* bytes of a row: ceil(n_in / 256) * 64, or
+				 * base3_stride(n_in) */
 	int32_t group;		/* columns that share a factor: n_in (one a row),
 				 * or a multiple of 64 (groups, K-segments) */
 };
+
+/* Blocks of TERNARY_BLOCK weights in a row. */
+static inline int32_t
+ternary_blocks(const struct ternary *w)
+{
+	return (w->n_in + TERNARY_BLOCK - 1) / TERNARY_BLOCK;
+}
 
 /* Embedding or head [n_out, n_in]; Q6 and Q4 are a head's alone: packed.h. */
 enum dense_type {

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "model/base3.h"
 #include "model/model_source.h"
 #include "model/packed.h"
 
@@ -90,7 +91,9 @@ get_codes(void *arg, enum h1b_part part, int32_t layer, int32_t row,
 	size_t n_groups = (size_t)((w->n_in + w->group - 1) / w->group);
 
 	(void)e;
-	for (int32_t k = 0; k < w->n_in; k += 64) {
+	for (int32_t k = 0; w->form == TERNARY_B3 && k < w->n_in; k++)
+		codes[k] = (uint8_t)base3_code(p, k);
+	for (int32_t k = 0; w->form == TERNARY_T2 && k < w->n_in; k += 64) {
 		int shift = k % TERNARY_BLOCK / 64 * 2;
 		const uint8_t *block = p + k / TERNARY_BLOCK * 64;
 		int32_t n = w->n_in - k < 64 ? w->n_in - k : 64;

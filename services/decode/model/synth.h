@@ -40,6 +40,7 @@ struct synth_arch {
 				 * factor each (TriLM's shards) */
 	enum dense_type head;	/* as it is published */
 	int32_t head_group;	/* above 0: ternary, I8 with groups */
+	enum ternary_form body;
 };
 
 #define SYNTH_NAMES "bitnet-2b4t, trilm-3.9b, trilm-1.1b, bonsai-1.7b, " \
