@@ -83,7 +83,11 @@ $(patsubst %.c,$B/%.o,$(wildcard services/decode/backend/cpu_neon*.c)): CPPFLAGS
 # Process tests start the real binaries.
 PROCESS_TESTS = $(patsubst %.c,$B/%,$(wildcard tests/process/test_*.c))
 TESTS += $(PROCESS_TESTS)
-$(PROCESS_TESTS): $(patsubst %.c,$B/%.o,$(filter-out tests/process/test_%,$(wildcard tests/process/*.c))) | $(BINS)
+$(PROCESS_TESTS): $(patsubst %.c,$B/%.o,$(filter-out tests/process/test_%,$(wildcard tests/process/*.c))) | $(BINS) $B/tests/fault/poison_decode
+# The worker with a fault between the engine and its record of steps.
+$B/tests/fault/%: CPPFLAGS += -Iservices/decode
+$B/tests/fault/poison_decode: LDFLAGS += -Wl,--wrap=step_record_write
+$B/tests/fault/poison_decode: $B/services/decode/main.o $B/libdecode.a
 
 PKG_OBJS = $(patsubst %.c,$B/%.o,$(wildcard tools/pkg/*.c))
 $B/tools/pkg/%: CPPFLAGS += -Iservices/decode -Itools/pkg

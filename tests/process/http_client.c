@@ -82,6 +82,12 @@ http_until(struct http_client *c, const char *text)
 		    c->in.data != NULL ? c->in.data : "nothing");
 }
 
+bool
+http_more(struct http_client *c)
+{
+	return read_more(c) > 0;
+}
+
 void
 http_rest(struct http_client *c)
 {

@@ -18,9 +18,10 @@ void http_post(struct http_client *c, int port, const char *path,
 void http_get(struct http_client *c, int port, const char *path,
     const char *headers);
 
-/* Read until text was seen; or to the end. */
+/* Read until text was seen; or to the end; or what comes next, false at the end. */
 void http_until(struct http_client *c, const char *text);
 void http_rest(struct http_client *c);
+bool http_more(struct http_client *c);
 
 int http_status(const struct http_client *c);	/* of the answer so far */
 bool http_has(const struct http_client *c, const char *text);

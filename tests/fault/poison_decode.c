@@ -1,0 +1,40 @@
+/*
+ * The decode worker with a fault: a request that asks for POISON_TOKENS tokens
+ * ends it, or makes it hang, when its token $POISON_AT is to be made.  Only the
+ * tests are linked with this, between the engine and its record of steps; the
+ * worker that is installed has no such thing.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "step_record.h"
+
+enum { POISON_TOKENS = 66 };
+
+void __real_step_record_write(struct step_record *r, int64_t step,
+    const struct plan *p);
+void __wrap_step_record_write(struct step_record *r, int64_t step,
+    const struct plan *p);
+
+void
+__wrap_step_record_write(struct step_record *r, int64_t step,
+    const struct plan *p)
+{
+	const char *at = getenv("POISON_AT"), *how = getenv("POISON_HOW");
+
+	__real_step_record_write(r, step, p);
+	for (int i = 0; at != NULL && i < p->n_shares; i++) {
+		const struct job *j = p->shares[i].job;
+
+		if (j->limit != POISON_TOKENS ||
+		    job_n_generated(j) < atoi(at))
+			continue;
+		if (how != NULL && strcmp(how, "hang") == 0)
+			pause();
+		if (how != NULL && strcmp(how, "kill") == 0)
+			raise(SIGKILL);
+		abort();
+	}
+}
