@@ -73,24 +73,28 @@ make_probe(void *arg, const struct model *m, struct buf *out, struct err *e)
 
 /*
  * A packed head stands beside an embedding, which is int8 if nothing else was
- * asked for: its rows are looked up as they are without one.
+ * asked for: its rows are looked up as they are without one.  Two that are held
+ * alike stay tied.
  */
 static int
 choose_types(const struct job *j, struct h1b_source *s, struct err *e)
 {
-	enum dense_type head = s->head_type;
-	int rc = pkg_head(j->head, &head, &s->head_group, e);
-	bool packed = packed_bits(head) > 0;
-	const char *embed = j->embed != NULL ? j->embed :
-	    !packed || (j->head != NULL && strcmp(j->head, "keep") == 0) ?
-	    j->head : NULL;
+	bool tied = s->config.tied, keep;
+	enum dense_type head = tied ? s->embed_type : s->head_type;
+	int32_t group = tied ? s->embed_group : s->head_group;
+	const char *embed = j->embed;
+	int rc = choose("--head", j->head, true, &head, &group, e);
 
+	keep = j->head == NULL || strcmp(j->head, "keep") == 0;
+	if (embed == NULL && (keep || packed_bits(head) == 0))
+		embed = j->head;
 	if (rc != 0 || (rc = choose("--embed", embed, false, &s->embed_type,
 	    &s->embed_group, e)) != 0)
 		return rc;
-	s->head_of_embed = s->config.tied && packed;
-	s->config.tied = s->config.tied && !packed;
+	s->config.tied = tied && head == s->embed_type;
+	s->head_of_embed = tied && !s->config.tied;
 	s->head_type = s->config.tied ? 0 : head;
+	s->head_group = group;
 	return 0;
 }
 

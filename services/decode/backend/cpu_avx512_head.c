@@ -39,7 +39,7 @@ cpu_avx512_prepare(const float *f, float top, struct cpu_hidden *out, int r)
 }
 
 /* Of 64 columns each; 16 sums, of both planes, are kept in registers. */
-enum { HV_COLUMNS = 64, HV_RUN = 1 << 30, HV_I8_OFFSET = 128, HV_PAIRS = 8 };
+enum { HV_COLUMNS = 64, HV_RUN = 0, HV_I8_OFFSET = 128, HV_PAIRS = 8 };
 
 typedef __m512i hv;
 typedef struct { __m512i high, low; } hv_acc;

@@ -4,7 +4,7 @@
  * defines:
  *
  *	HV_COLUMNS		codes in one vector: 16, 32 or 64
- *	HV_RUN			columns after which an accumulator is emptied
+ *	HV_RUN			columns that an accumulator holds; 0: a whole row
  *	HV_I8_OFFSET		what hv_i8 adds to the codes, to have them unsigned
  *	HV_PAIRS		accumulators that fit the registers
  *	hv, hv_acc		the codes; sums of their products
@@ -68,6 +68,7 @@ head_dots(const struct dense *w, int o, int n_some, const struct cpu_hidden *x,
     int r, const enum dense_type type, const int n_o, const int n_r, int64_t *sum)
 {
 	const int bytes = head_bytes(type), columns = head_columns(type);
+	const int run = HV_RUN > 0 ? HV_RUN : 1;
 	size_t stride = head_stride(w, type);
 	const uint8_t *p = (const uint8_t *)w->data + (size_t)o * stride;
 	const uint8_t *next = p + HEAD_AHEAD;
@@ -81,7 +82,7 @@ head_dots(const struct dense *w, int o, int n_some, const struct cpu_hidden *x,
 		sum[i] = 0;
 	}
 	for (int at = 0; at < w->n_in; at += columns, p += bytes) {
-		if (at > 0 && at % HV_RUN == 0) {
+		if (HV_RUN > 0 && at > 0 && at % run == 0) {
 			hv_sums(acc, n_o * n_r, sum);
 			HEAD_UNROLL(i, n_o * n_r)
 				acc[i] = hv_zero();

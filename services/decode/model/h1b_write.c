@@ -160,7 +160,7 @@ take_dense(struct h1b_writer *w, const struct h1b_section *s, uint64_t o,
 	}
 	if (given && s->type == H1B_I8) {
 		*size = n;
-		rc = src->row_i8(src->arg, s->part, (int32_t)o,
+		rc = src->row_i8(src->arg, part, (int32_t)o,
 		    (int8_t *)w->out, w->scales + o * ((n + group - 1) / group),
 		    w->e);
 		return rc != 0 || h1b_check_i8(w->out, n) ? rc :
