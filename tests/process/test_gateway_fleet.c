@@ -16,14 +16,31 @@ enum { TURNS = 5, STREAMS = 6 };
 	"'temperature':0.8,'max_tokens':200,'ignore_eos':true"
 #define SHORT "'temperature':0,'max_tokens':3"
 
+/* Until n workers are. */
+static void
+wait_ready(int n)
+{
+	for (int i = 0; i < 500 && (int)fleet_metric(
+	    "onebit_gateway_upstream_ready") != n; i++)
+		usleep(20000);
+	ck_assert_int_eq((int)fleet_metric("onebit_gateway_upstream_ready"), n);
+}
+
+/* Until they have said that what they had has ended. */
+static void
+wait_idle(void)
+{
+	for (int i = 0; i < 500 &&
+	    fleet_metric("onebit_gateway_upstream_load") > 0; i++)
+		usleep(20000);
+}
+
 static void
 start(void)
 {
 	strcpy(fleet_workers[2].model_id, "other");
 	fleet_start(3, "bin/bitnet_decode", NULL);
-	for (int i = 0; i < 500 && fleet_metric("onebit_gateway_upstream_ready")
-	    < 3; i++)
-		;
+	wait_ready(3);
 }
 
 static void
@@ -109,8 +126,7 @@ START_TEST(replicas_share_the_load)
 	int n0 = n_done(0), n1 = n_done(1), n2 = n_done(2);
 	char *first, *text;
 
-	while (fleet_metric("onebit_gateway_upstream_load") > 0)
-		;
+	wait_idle();
 	for (int i = 0; i < STREAMS; i++) {
 		fleet_ask(&c[i], STORY, "Once upon a time");
 		http_until(&c[i], "\"role\":\"assistant\"");
@@ -141,8 +157,7 @@ START_TEST(a_session_stays_with_its_worker)
 		if (i == TURNS - 1)
 			fleet_restart_gateway(SIGKILL);
 		fleet_wait("/readyz", 200);
-		while (fleet_metric("onebit_gateway_upstream_ready") < 3)
-			;
+		wait_ready(3);
 		answer_from("halo-demo", header);
 	}
 	wait_done(before[0] + before[1] + n_done(2) + TURNS);
@@ -160,8 +175,7 @@ START_TEST(without_its_worker_a_stream_goes_on_at_a_replica)
 
 	fleet_ask(&c[0], STORY, "Once upon a time");
 	text = fleet_text(&c[0]);
-	while (fleet_metric("onebit_gateway_upstream_load") > 0)
-		;	/* they have not said yet that it ended */
+	wait_idle();
 	for (int i = 0; i < 2; i++) {
 		fleet_ask(&c[i], STORY, "Once upon a time");
 		http_until(&c[i], "\"content\":\"");
@@ -177,6 +191,7 @@ START_TEST(without_its_worker_a_stream_goes_on_at_a_replica)
 	answer_from("halo-demo", "");
 	check_get("/readyz?verbose", 200, "\"ready\":false");
 	fleet_start_worker(0);
+	wait_ready(3);
 }
 END_TEST
 
@@ -185,8 +200,7 @@ START_TEST(a_model_without_its_worker_is_said_to_come_back)
 	struct http_client c;
 
 	fleet_kill(2);
-	while (fleet_metric("onebit_gateway_upstream_ready") > 2)
-		;
+	wait_ready(2);
 	fleet_ask(&c, "'model':'other'", "hi");
 	http_rest(&c);
 	ck_assert_int_eq(http_status(&c), 503);
