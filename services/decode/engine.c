@@ -63,6 +63,8 @@ engine_create(const struct engine_config *c, struct engine **out,
 	en->n_logits = (int)n_logits;
 	en->logits = calloc(n_logits * (size_t)c->job.model->vocab,
 	    sizeof(*en->logits));
+	en->hidden = calloc((size_t)c->step_rows *
+	    (size_t)c->job.model->hidden, sizeof(*en->hidden));
 	en->chosen = calloc(n_logits, sizeof(*en->chosen));
 	en->logprobs = calloc(n_logits * LOGPROBS_ROW, sizeof(*en->logprobs));
 	if (en->plan.rows == NULL || en->plan.shares == NULL ||
@@ -100,6 +102,7 @@ engine_destroy(struct engine *en)
 	free(en->plan.rows);
 	free(en->plan.shares);
 	free(en->logits);
+	free(en->hidden);
 	free(en->chosen);
 	free(en->logprobs);
 	pthread_cond_destroy(&en->wake);
@@ -275,7 +278,11 @@ add(struct engine *en, const struct decode_generate *g, struct job *j,
 	int r;
 
 	pthread_mutex_lock(&en->lock);
-	r = look(en, g, j->n_tokens, &same, &old, e);
+	if ((r = look(en, g, j->n_tokens, &same, &old, e)) == 0 &&
+	    j->pool.kind != POOL_NONE && !en->c.backend->has_hidden)
+		r = err_set_param(e, ERR_UNSUPPORTED, "pooling",
+		    "the backend '%s' does not tell hidden states",
+		    en->c.backend->name);
 	if (r == 0 && same != NULL) {
 		repeat(en, same, a);
 	} else if (r == 0) {

@@ -31,6 +31,7 @@ struct engine {
 	struct speculate speculate;
 	int n_logits;		/* rows that may want them in one step */
 	float *logits;		/* [n_logits, vocab] */
+	float *hidden;		/* [step_rows, hidden] of rows that are pooled */
 	struct sampler *sampler;
 	int32_t *chosen;	/* [n_logits] */
 	struct sampler_logprob *logprobs;	/* [n_logits, LOGPROBS_ROW] */

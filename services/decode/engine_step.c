@@ -27,6 +27,23 @@ expire(struct engine *en, int64_t now)
 	}
 }
 
+/* Have the rows that are pooled tell their states. */
+static void
+ask_hidden(struct engine *en)
+{
+	struct plan *p = &en->plan;
+	int at = 0;
+
+	for (int i = 0; i < p->n_shares; at += p->shares[i++].n_rows) {
+		const struct job *j = p->shares[i].job;
+
+		for (int k = at; k < at + p->shares[i].n_rows; k++)
+			if (pool_wants(&j->pool, p->rows[k].pos, j->n_prompt))
+				p->rows[k].hidden = en->hidden + (size_t)k *
+				    (size_t)en->c.job.model->hidden;
+	}
+}
+
 static void
 begin(struct engine *en)
 {
@@ -38,8 +55,22 @@ begin(struct engine *en)
 	scheduler_plan(&en->scheduler, p);
 	speculate_plan(&en->speculate, p, en->c.step_rows);
 	plan_fill(p);
+	ask_hidden(en);
 	for (int i = 0; i < p->n_shares; i++)
 		p->shares[i].job->in_step = true;
+}
+
+static void
+pool_rows(struct engine *en)
+{
+	struct plan *p = &en->plan;
+	int at = 0;
+
+	for (int i = 0; i < p->n_shares; at += p->shares[i++].n_rows)
+		for (int k = at; k < at + p->shares[i].n_rows; k++)
+			if (p->rows[k].hidden != NULL)
+				pool_add(&p->shares[i].job->pool,
+				    p->rows[k].pos, p->rows[k].hidden);
 }
 
 /*
@@ -117,6 +148,13 @@ accept(struct engine *en, const struct share *sh)
 	j->n_fed = j->n_tokens - 1;
 }
 
+static void
+end_pooled(struct engine *en, struct job *j)
+{
+	j->first_us = engine_now(en);
+	job_end(j, pool_finish(&j->pool) ? JOB_FINISH_stop : JOB_FINISH_error);
+}
+
 /* Take in what the step did to one job, which may be gone afterwards. */
 static void
 settle(struct engine *en, const struct share *sh)
@@ -137,6 +175,8 @@ settle(struct engine *en, const struct share *sh)
 		job_end(j, j->pending);
 	else if (sh->n_samples > 0)
 		accept(en, sh);
+	else if (j->pool.kind != POOL_NONE && j->n_fed == j->n_prompt)
+		end_pooled(en, j);
 	scheduler_fed(&en->scheduler, j);
 	if (j->finish != JOB_RUNS)
 		engine_retire(en, j);
@@ -185,6 +225,7 @@ compute(struct engine *en, int64_t *us, struct err *e)
 	if ((r = b->forward(b, p->rows, p->n_rows, en->logits, e)) != 0)
 		return r;
 	sample(en);
+	pool_rows(en);
 	*us += engine_now(en);
 	speculate_time(&en->speculate, p, *us);
 	metrics_observe(&en->step_times, (double)*us / 1e6);

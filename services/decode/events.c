@@ -170,6 +170,9 @@ events_encode(const struct events *ev, const char *id, int64_t seq, int max,
 		if (v != NULL && ev->v[i].token >= 0)
 			json_array_append_new(json_object_get(v, "tokens"),
 			    json_integer(ev->v[i].token));
+		if (v != NULL && last && out->vector != NULL)
+			json_object_set_new(v, "vector",
+			    json_string(out->vector));
 		if (json_array_append_new(array, v) != 0)
 			return err_set(e, ERR_NO_MEMORY,
 			    "no memory to send the pieces");

@@ -54,6 +54,7 @@ void events_ack(struct events *ev, int64_t seq);
 /* What the last piece says besides its token. */
 struct events_outcome {
 	const char *finish;	/* NULL: it is not over */
+	const char *vector;	/* of pooling, or NULL */
 	int64_t n_prompt, n_cached, n_generated;
 	int64_t n_drafted, n_accepted;	/* guesses fed, and right ones */
 	double queue_ms, prefill_ms, decode_ms;

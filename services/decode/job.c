@@ -133,6 +133,8 @@ take_parameters(struct job *j, const struct job_context *c,
 {
 	int r;
 
+	if ((r = pool_init(&j->pool, g->pooling, c->model->hidden, e)) != 0)
+		return r;
 	memcpy(j->id, g->id, DECODE_ID_LEN);
 	j->attempt = g->attempt;
 	j->sampling = (struct sampler_params){
@@ -150,7 +152,8 @@ take_parameters(struct job *j, const struct job_context *c,
 	j->client = g->client;
 	j->solo_end = (int32_t)g->solo_seq + 1;
 	j->kv.salt = (uint64_t)g->cache_salt;
-	j->kv.alone = !g->cache_prompt;
+	/* Of what is in the cache the states are not known. */
+	j->kv.alone = !g->cache_prompt || j->pool.kind == POOL_MEAN;
 	j->lease_us = g->lease_ms * 1000;
 	j->created_us = j->renewed_us = now_us;
 	if (g->deadline_ms > 0)
@@ -191,15 +194,18 @@ take_prompt(struct job *j, const struct job_context *c,
 	if (n_prompt >= (size_t)c->n_ctx)
 		return too_long(c, g, "the prompt has", n_prompt, e);
 	room = (size_t)c->n_ctx - n_prompt;
-	if (!json_is_array(g->forced))
+	if (!json_is_array(g->forced) ||
+	    (n_forced > 0 && j->pool.kind != POOL_NONE))
 		return err_set_param(e, ERR_RANGE, "forced",
-		    "forced is not an array");
+		    "forced is not an array, or the prompt alone is wanted");
 	/* A worker with less context than the one that began the answer. */
 	if (n_forced > room)
 		return too_long(c, g, "prompt and answer so far have",
 		    n_prompt + n_forced, e);
 	if (g->max_tokens > 0 && (uint64_t)g->max_tokens < room)
 		room = (size_t)g->max_tokens;
+	if (j->pool.kind != POOL_NONE)
+		room = 1;
 	j->limit = (int32_t)room;
 	if (room < n_forced)
 		room = n_forced;
@@ -268,6 +274,7 @@ job_destroy(struct job *j)
 {
 	if (j == NULL)
 		return;
+	pool_free(&j->pool);
 	textstream_finish(&j->text);
 	events_finish(&j->events);
 	free(j->stop_text);
@@ -365,6 +372,7 @@ job_outcome(const struct job *j)
 
 	return (struct events_outcome){
 		.finish = job_finish_name(j->finish),
+		.vector = j->pool.text.len > 0 ? j->pool.text.data : NULL,
 		.n_prompt = j->n_prompt, .n_cached = j->n_cached,
 		.n_generated = job_n_generated(j),
 		.n_drafted = j->n_drafted, .n_accepted = j->n_accepted,

@@ -8,6 +8,7 @@
 #include "events.h"
 #include "kv_cache.h"
 #include "model/model.h"
+#include "pool.h"
 #include "sampler.h"
 #include "session.h"
 #include "tokenizer/textstream.h"
@@ -52,6 +53,7 @@ struct job {
 	const char *stops[DECODE_STOPS_MAX];
 	int n_logprobs;		/* alternatives; -1: none wanted */
 	bool ignore_eos;
+	struct pool pool;	/* if its prompt alone is wanted, as a vector */
 	struct events events;
 
 	struct transcript *prompt;	/* what it says; owned, or NULL */

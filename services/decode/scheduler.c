@@ -233,8 +233,8 @@ plan_fill(struct plan *p)
 		const struct job *j = sh->job;
 		int32_t end = j->n_fed + sh->n_rows;
 
-		sh->n_samples = end - sh->n_drafts == j->n_tokens ?
-		    1 + sh->n_drafts : 0;
+		sh->n_samples = end - sh->n_drafts == j->n_tokens &&
+		    j->pool.kind == POOL_NONE ? 1 + sh->n_drafts : 0;
 		for (int32_t pos = j->n_fed; pos < end; pos++)
 			*row++ = (struct backend_row){
 				.token = j->tokens[pos], .pos = pos,

@@ -57,6 +57,8 @@ struct backend_row {
 	bool want_logits;	/* all of them */
 	int32_t n_top;		/* or the n_top largest, 1..top_max of the backend; */
 	struct backend_top *top;/* written to here, [n_top]: the very same logits */
+	float *hidden;		/* NULL, or [hidden] for the state after the final
+				 * norm: if has_hidden.  The same promise holds */
 };
 
 struct backend_options {
@@ -72,6 +74,7 @@ struct backend_options {
 
 struct backend {
 	char name[64];		/* "cpu avx512-vnni, 2 threads": log and stats */
+	bool has_hidden;	/* rows may ask for their hidden state */
 	bool approximates;	/* activations have 8 bits in it, and the model was
 				 * trained with floats: close, not the same */
 	size_t kv_bytes;	/* memory of the KV cache */

@@ -227,7 +227,7 @@ backend_cpu_open(const struct model *m, const struct backend_options *o,
 		return r;
 	}
 	*b = (struct backend){
-		.approximates = m->config.act_float,
+		.has_hidden = true, .approximates = m->config.act_float,
 		.kv_bytes = c->kv_bytes, .scratch_bytes = c->scratch_bytes,
 		.forward = cpu_forward, .copy_page = cpu_copy_page,
 		.ops = cpu_ops_read, .close = cpu_close, .state = c,

@@ -9,8 +9,10 @@
  * work than one more step.  A row that attends to no other one's key of the
  * batch (decode, too) stores its own right before it attends.
  *
- * In the last layer only the rows whose logits are wanted go on after their
- * keys and values are stored; they move to the front.
+ * In the last layer only the rows whose logits or hidden states are wanted go on
+ * after their keys and values are stored; they move to the front.  A hidden
+ * state is normalised by plain code, one sum in one order, and what the head
+ * takes is not touched by it.
  */
 #include <math.h>
 #include <string.h>
@@ -342,6 +344,45 @@ norm_row(struct cpu *c, struct cpu_hidden *out, int r)
 	    c->m->config.hidden, c->m->config.norm_eps, out, r);
 }
 
+/* RMSNorm of row i into out, for somebody outside. */
+static void
+tell_hidden(const struct cpu *c, int i, float *out)
+{
+	const float *x = cpu_row(c->h, i, c->hidden_stride);
+	int n = c->m->config.hidden;
+	double sum = 0, length;
+
+	for (int k = 0; k < n; k++)
+		sum += (double)x[k] * (double)x[k];
+	length = sqrt(sum / n + (double)c->m->config.norm_eps);
+	for (int k = 0; k < n; k++)
+		out[k] = (float)((double)x[k] / length) * c->m->norm[k];
+}
+
+/* Hidden states are told, and only rows whose logits are wanted go on.  By one
+ * member, between two steps. */
+static int
+plan_norm(struct cpu *c, int layer)
+{
+	int n = 0;
+
+	for (int i = 0; i < c->n_active; i++) {
+		const struct backend_row *row = &c->rows[c->active[i]];
+
+		if (row->hidden != NULL)
+			tell_hidden(c, i, row->hidden);
+		if (!row->want_logits)
+			continue;
+		if (n != i)
+			memcpy(cpu_row(c->h, n, c->hidden_stride),
+			    cpu_row(c->h, i, c->hidden_stride),
+			    (size_t)c->hidden_stride * sizeof(float));
+		c->active[n++] = c->active[i];
+	}
+	c->n_active = n;
+	return n == 0 ? -1 : plan_rows(c, layer);
+}
+
 static void
 norm(struct cpu *c, int number, int layer, int piece)
 {
@@ -399,7 +440,7 @@ static const struct stage of_layer[] = {
 	{ CPU_OP_DOWN, plan_hidden, down },
 };
 static const struct stage end[] = {
-	{ CPU_OP_QUANTISE, plan_rows, norm }, { CPU_OP_HEAD, plan_head, head },
+	{ CPU_OP_QUANTISE, plan_norm, norm }, { CPU_OP_HEAD, plan_head, head },
 };
 enum {
 	N_OF_LAYER = sizeof(of_layer) / sizeof(of_layer[0]),
@@ -457,10 +498,12 @@ cpu_forward(struct backend *b, const struct backend_row *rows, int n_rows,
 	c->n_wanted = 0;
 	c->lone = true;
 	for (int i = 0; i < n_rows; i++) {
+		bool wanted = rows[i].want_logits || rows[i].hidden != NULL;
+
 		c->active[i] = i;
-		if (rows[i].want_logits)
+		if (wanted)
 			c->wanted[c->n_wanted++] = i;
-		if (!rows[i].want_logits ||
+		if (!wanted ||
 		    (i > 0 && rows[i].pages == rows[i - 1].pages))
 			c->lone = false;
 	}

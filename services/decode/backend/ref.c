@@ -330,6 +330,10 @@ ref_forward(struct backend *b, const struct backend_row *rows, int n_rows,
 		ffn_part(s, i, n_rows);
 	}
 	for (int r = 0; r < n_rows; r++)
+		if (rows[r].hidden != NULL)
+			rms_norm(s->h + (size_t)r * hidden, s->m->norm,
+			    f->hidden, f->norm_eps, rows[r].hidden);
+	for (int r = 0; r < n_rows; r++)
 		if (rows[r].want_logits)
 			rms_norm(s->h + (size_t)r * hidden, s->m->norm,
 			    f->hidden, f->norm_eps, s->x + (size_t)n++ * hidden);
@@ -427,7 +431,7 @@ backend_ref_open(const struct model *m, const struct backend_options *o,
 		    "reference backend", lack >> 20);
 	}
 	*b = (struct backend){
-		.name = "ref", .kv_bytes = 2 * kv * fs,
+		.name = "ref", .has_hidden = true, .kv_bytes = 2 * kv * fs,
 		.scratch_bytes = rows * (2 * hidden + 2 * (size_t)(s->n_q +
 		    s->n_kv) + 2 * ffn) * fs + rows * wide,
 		.forward = ref_forward, .copy_page = ref_copy_page,

@@ -16,7 +16,7 @@
  */
 enum {
 	WORLD_VOCAB = 258, WORLD_EOS = 256, WORLD_BOS = 257, WORLD_CTX = 512, WORLD_IDS = 40,
-	WORLD_TOKENS = 600, WORLD_PAGES = 64,
+	WORLD_TOKENS = 600, WORLD_PAGES = 64, WORLD_HIDDEN = 3,
 };
 
 /* What was published of one request. */
@@ -28,6 +28,7 @@ struct heard {
 	struct buf text;
 	char finish[16];
 	json_t *stats, *logprobs;	/* of the last piece; of all */
+	char vector[64];	/* of the last piece */
 };
 
 static struct {
@@ -82,6 +83,10 @@ world_forward(struct backend *b, const struct backend_row *rows, int n,
 	for (int i = 0; i < n; i++)
 		world.kv[rows[i].pages[rows[i].pos / KV_PAGE] * KV_PAGE +
 		    rows[i].pos % KV_PAGE] = rows[i].token;
+	for (int i = 0; i < n; i++)
+		for (int k = 0; rows[i].hidden != NULL && k < WORLD_HIDDEN; k++)
+			rows[i].hidden[k] = (float)((rows[i].token * (k + 3) +
+			    rows[i].pos * 7 + k) % 101) / 100;
 	for (int i = 0; i < n; i++)
 		if (rows[i].want_logits) {
 			world_logits(logits, &rows[i]);
@@ -166,6 +171,7 @@ world_take(json_t *events)
 		snprintf(h->finish, sizeof(h->finish), "%s", p.finish);
 		if (p.finish[0] == '\0')
 			continue;
+		snprintf(h->vector, sizeof(h->vector), "%s", p.vector);
 		json_decref(h->stats);
 		h->stats = json_incref(p.stats);
 	}
@@ -233,7 +239,9 @@ world_reset(void)
 	world.now_us = 1000000;
 	world.backend.forward = world_forward;
 	world.backend.copy_page = world_copy_page;
+	world.backend.has_hidden = true;
 	world.model = (struct model_config){ .vocab = WORLD_VOCAB,
+		.hidden = WORLD_HIDDEN,
 		.n_ctx = WORLD_CTX, .bos = WORLD_BOS, .eos = { WORLD_EOS }, .n_eos = 1 };
 	world.config = (struct engine_config){
 		.job = { &world.model, world.tokenizer, WORLD_CTX },
