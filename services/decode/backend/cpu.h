@@ -92,6 +92,9 @@ int cpu_forward(struct backend *b, const struct backend_row *rows, int n_rows,
 int cpu_copy_page(struct backend *b, int32_t from, int32_t to, int n,
     struct err *e);
 
+/* The state of active row i after the final norm into out [hidden]. */
+void cpu_tell_hidden(const struct cpu *c, int i, float *out);
+
 /* Put the rows that are left (all, or the wanted ones) into blocks. */
 void cpu_attention_blocks(struct cpu *c);
 

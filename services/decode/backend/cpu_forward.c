@@ -344,21 +344,6 @@ norm_row(struct cpu *c, struct cpu_hidden *out, int r)
 	    c->m->config.hidden, c->m->config.norm_eps, out, r);
 }
 
-/* RMSNorm of row i into out, for somebody outside. */
-static void
-tell_hidden(const struct cpu *c, int i, float *out)
-{
-	const float *x = cpu_row(c->h, i, c->hidden_stride);
-	int n = c->m->config.hidden;
-	double sum = 0, length;
-
-	for (int k = 0; k < n; k++)
-		sum += (double)x[k] * (double)x[k];
-	length = sqrt(sum / n + (double)c->m->config.norm_eps);
-	for (int k = 0; k < n; k++)
-		out[k] = (float)((double)x[k] / length) * c->m->norm[k];
-}
-
 /* Hidden states are told, and only rows whose logits are wanted go on.  By one
  * member, between two steps. */
 static int
@@ -370,7 +355,7 @@ plan_norm(struct cpu *c, int layer)
 		const struct backend_row *row = &c->rows[c->active[i]];
 
 		if (row->hidden != NULL)
-			tell_hidden(c, i, row->hidden);
+			cpu_tell_hidden(c, i, row->hidden);
 		if (!row->want_logits)
 			continue;
 		if (n != i)
