@@ -17,6 +17,7 @@
  * connection's thread.
  */
 struct gateway;
+struct upstream_request;
 
 enum {
 	CALLER_HEX_LEN = 64,		/* of owner and session */
@@ -35,6 +36,7 @@ struct caller {
 	bool busy_fails;		/* do not wait for one's own session */
 	int64_t client, salt;		/* 0: no keys; salt: or shared */
 	/* Between caller_admit and caller_leave. */
+	uint64_t ticket;		/* of the request: the same if it comes again */
 	int place;			/* -1: none */
 	int64_t estimated;		/* tokens taken from the limits */
 	int n_wants;
@@ -71,6 +73,11 @@ void caller_leave(struct caller *c, int64_t n_tokens);
 /* Add who asks to a generate.  Of several for one request only the first is the
  * session's: they would wait for each other. */
 void caller_generate(const struct caller *c, bool first, json_t *generate);
+
+/* fleet_submit, with the caller's session; who was told to come back when the
+ * worker has room goes first. */
+int caller_submit(const struct caller *c, const char *model,
+    json_t *generate, struct upstream_request **up, struct err *e);
 
 /* What the worker said of the session, as headers of the answer. */
 void caller_accepted(const struct caller *c, struct web_request *rq,

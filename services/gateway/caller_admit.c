@@ -129,22 +129,34 @@ int
 caller_admit(struct caller *c, struct web_request *rq, const json_t *prompts,
     int n_answers, int64_t max_tokens, struct err *e)
 {
-	uint64_t ticket = ticket_of(c, rq);
 	int64_t wait;
 
+	c->ticket = ticket_of(c, rq);
 	c->estimated = estimate(prompts, n_answers, max_tokens);
 	wait = limits_take(c->gw->limits, c->wants, c->n_wants, c->estimated,
-	    ticket, clock_ms());
+	    c->ticket, clock_ms());
 	if (c->n_wants > 0)
 		show_want(c->gw, rq, &c->wants[0]);
 	if (wait > 0)
 		return too_many(c, wait, e);
-	c->place = places_take(&c->gw->places, ticket, &wait);
+	c->place = places_take(&c->gw->places, c->ticket, &wait);
 	if (c->place >= 0)
 		return 0;
 	limits_give_back(c->gw->limits, c->wants, c->n_wants, c->estimated,
 	    clock_ms());
 	return no_place(c, wait, e);
+}
+
+int
+caller_submit(const struct caller *c, const char *model, json_t *generate,
+    struct upstream_request **up, struct err *e)
+{
+	int r = queue_submit(&c->gw->queue, c->gw->fleet, model, c->session,
+	    c->ticket, generate, up, e);
+
+	if (r == ERR_BUSY)
+		c->gw->stats.limited[STATS_QUEUE]++;
+	return r;
 }
 
 void

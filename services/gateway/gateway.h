@@ -9,6 +9,7 @@
 #include "limits.h"
 #include "options.h"
 #include "places.h"
+#include "queue.h"
 #include "stats.h"
 #include "web.h"
 
@@ -19,6 +20,7 @@ struct gateway {
 	struct auth auth;
 	struct limits *limits;
 	struct places places;	/* options.max_streams of them */
+	struct queue queue;
 	struct stats stats;
 	struct fleet *fleet;
 	struct web *web;	/* main's own: web_stop frees it under the others */

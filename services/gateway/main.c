@@ -68,6 +68,7 @@ configure(int argc, char *argv[], struct gateway *gw)
 	    auth_load(&gw->auth, o->api_key_file, &e) != 0)
 		fail(&e);
 	places_init(&gw->places, (int)o->max_streams);
+	queue_init(&gw->queue);
 	if (limits_create(&gw->limits, &e) != 0)
 		fail(&e);
 	if (auth_count(&gw->auth) == 0 && !gateway_options_loopback(o->bind))

@@ -80,55 +80,19 @@ until_free(struct places *p, int n, int64_t now_ms)
 	return ms < PLACES_MIN_MS ? PLACES_MIN_MS : (int64_t)ms;
 }
 
-static void
-forget(struct places *p, int i)
-{
-	p->kept[i] = p->kept[--p->n_kept];
-}
-
-static void
-expire(struct places *p, int64_t now_ms)
-{
-	for (int i = p->n_kept - 1; i >= 0; i--)
-		if (now_ms > p->kept[i].due_ms + PLACES_GRACE_MS) {
-			forget(p, i);
-			p->distrust_ms = now_ms + PLACES_DISTRUST_MS;
-		}
-}
-
-/* Was this ticket told to come about now? */
-static bool
-is_expected(struct places *p, uint64_t ticket, int64_t now_ms)
-{
-	for (int i = 0; i < p->n_kept; i++)
-		if (p->kept[i].ticket == ticket && p->kept[i].due_ms <= now_ms) {
-			forget(p, i);
-			return true;
-		}
-	return false;
-}
-
 /* Places that those will want who were told to come now. */
 static int
-n_expected(const struct places *p, int64_t now_ms)
+n_expected(struct places *p, int64_t now_ms)
 {
-	int n = p->n_waiting;
-
-	if (p->distrust_ms > now_ms)
-		return n;
-	for (int i = 0; i < p->n_kept; i++)
-		n += p->kept[i].due_ms <= now_ms + PLACES_MIN_MS;
-	return n;
+	return p->n_waiting + promises_due(&p->told, now_ms);
 }
 
 /* Tell it when to come back, and expect it then. */
 static int
 refuse(struct places *p, uint64_t ticket, int64_t now_ms, int64_t *retry_ms)
 {
-	*retry_ms = until_free(p, p->n_kept + p->n_waiting + 1, now_ms);
-	if (p->n_kept < PLACES_KEPT_MAX)
-		p->kept[p->n_kept++] = (struct places_kept){ ticket,
-			now_ms + *retry_ms };
+	*retry_ms = until_free(p, p->told.n + p->n_waiting + 1, now_ms);
+	promises_add(&p->told, ticket, now_ms + *retry_ms);
 	return PLACES_NONE;
 }
 
@@ -137,10 +101,8 @@ static int
 try(struct places *p, uint64_t ticket, int64_t now_ms, int64_t *retry_ms)
 {
 	int n_free = p->n_max - p->n_used;
-	bool expected;
+	bool expected = promises_came(&p->told, ticket, now_ms);
 
-	expire(p, now_ms);
-	expected = is_expected(p, ticket, now_ms);
 	if (n_free > (expected ? p->n_waiting : n_expected(p, now_ms)))
 		return use(p, now_ms);
 	if (expected && p->n_waiting < PLACES_WAITING_MAX)

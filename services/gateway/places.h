@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "promises.h"
+
 /*
  * The requests that are answered at once, at most so many.  One that finds no
  * place is told when the next is likely to be free, from how long answers took
@@ -16,24 +18,17 @@
  */
 enum {
 	PLACES_MAX = 768,
-	PLACES_KEPT_MAX = 256,		/* told to come back, and not back yet */
-	PLACES_GRACE_MS = 2500,		/* Retry-After is in whole seconds */
-	PLACES_DISTRUST_MS = 10000,	/* somebody did not: nothing is kept */
 	PLACES_WAITING_MAX = 64,	/* came as told and hold a thread */
 	PLACES_WAIT_MS = 5000,		/* how long, at most */
-	PLACES_MIN_MS = 100, PLACES_FIRST_MS = 2000,
+	PLACES_MIN_MS = 100,
+	PLACES_FIRST_MS = 500,		/* an answer, before any has ended */
 };
 
 struct places {
 	pthread_mutex_t lock;
 	pthread_cond_t freed;
 	int n_max, n_used, n_waiting;
-	struct places_kept {
-		uint64_t ticket;
-		int64_t due_ms;
-	} kept[PLACES_KEPT_MAX];
-	int n_kept;
-	int64_t distrust_ms;		/* until then */
+	struct promises told;
 	int64_t since_ms[PLACES_MAX];	/* of those in use, 0: free */
 	int64_t ends_ms[PLACES_MAX];	/* room to sort */
 	double lasts_ms;		/* mean of lately; 0: none has ended */

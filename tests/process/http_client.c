@@ -32,28 +32,33 @@ start(struct http_client *c, int port, const struct buf *request)
 }
 
 void
-http_post(struct http_client *c, int port, const char *path,
-    const char *headers, const char *body)
+http_send(struct http_client *c, int port, const char *method,
+    const char *path, const char *headers, const char *body)
 {
 	struct buf b = { 0 };
 
-	buf_printf(&b, "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s"
-	    "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-	    path, port, headers, strlen(body), body);
+	buf_printf(&b, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s", method,
+	    path, port, headers);
+	if (body[0] != '\0')
+		buf_printf(&b, "Content-Type: application/json\r\n"
+		    "Content-Length: %zu\r\n", strlen(body));
+	buf_printf(&b, "\r\n%s", body);
 	start(c, port, &b);
 	buf_free(&b);
+}
+
+void
+http_post(struct http_client *c, int port, const char *path,
+    const char *headers, const char *body)
+{
+	http_send(c, port, "POST", path, headers, body);
 }
 
 void
 http_get(struct http_client *c, int port, const char *path,
     const char *headers)
 {
-	struct buf b = { 0 };
-
-	buf_printf(&b, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n%s\r\n", path,
-	    port, headers);
-	start(c, port, &b);
-	buf_free(&b);
+	http_send(c, port, "GET", path, headers, "");
 }
 
 static ssize_t

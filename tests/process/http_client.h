@@ -18,6 +18,10 @@ void http_post(struct http_client *c, int port, const char *path,
 void http_get(struct http_client *c, int port, const char *path,
     const char *headers);
 
+/* The same with any method; body may be "". */
+void http_send(struct http_client *c, int port, const char *method,
+    const char *path, const char *headers, const char *body);
+
 /* Read until text was seen; or to the end; or what comes next, false at the end. */
 void http_until(struct http_client *c, const char *text);
 void http_rest(struct http_client *c);
