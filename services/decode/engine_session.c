@@ -139,6 +139,10 @@ lookup(struct engine *en, struct session *s, const struct job *j, bool is_new,
 		en->stats.session_new++;
 		return "new";
 	}
+	if (s->resident && session_find_pages(en, s, &n) == KV_NONE) {
+		en->stats.session_evicted++;
+		return "evicted";
+	}
 	if (j->n_known > 0 && s->restored) {
 		s->restored = false;
 		en->stats.session_restored++;
@@ -147,10 +151,6 @@ lookup(struct engine *en, struct session *s, const struct job *j, bool is_new,
 	if (j->n_known > 0 && !is_new) {
 		en->stats.session_warm++;
 		return "warm";
-	}
-	if (s->resident && session_find_pages(en, s, &n) == KV_NONE) {
-		en->stats.session_evicted++;
-		return "evicted";
 	}
 	en->stats.session_cold++;
 	return "cold";

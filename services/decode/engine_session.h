@@ -57,6 +57,8 @@ int engine_session_room(struct engine *en, struct session_copy *c,
 bool engine_session_put(struct engine *en, struct session_copy *c,
     int64_t bytes, bool ok);
 
+bool engine_session_is_pinned(struct engine *en, const char *key);
+
 /* The snapshot of it is gone. */
 void engine_session_unsaved(struct engine *en, const char *key);
 

@@ -45,8 +45,10 @@ engine_session_know(struct engine *en, const struct session_copy *c,
 
 	pthread_mutex_lock(&en->lock);
 	if (sessions_find(&en->sessions, c->key) == NULL &&
-	    (s = sessions_add(&en->sessions, c->key, engine_now(en))) != NULL)
-		remember(s, c, engine_now(en), bytes);
+	    (s = sessions_add(&en->sessions, c->key, engine_now(en))) != NULL) {
+		remember(s, c, engine_now(en) - c->ttl_us + c->left_us, bytes);
+		s->pinned = c->pinned && c->left_us > 0;
+	}
 	pthread_mutex_unlock(&en->lock);
 }
 
@@ -188,6 +190,19 @@ engine_session_put(struct engine *en, struct session_copy *c, int64_t bytes,
 	free(c->kv.pages);
 	*c = (struct session_copy){ .held = KV_NONE };
 	return ok;
+}
+
+bool
+engine_session_is_pinned(struct engine *en, const char *key)
+{
+	const struct session *s;
+	bool pinned;
+
+	pthread_mutex_lock(&en->lock);
+	s = sessions_find(&en->sessions, key);
+	pinned = s != NULL && s->pinned;
+	pthread_mutex_unlock(&en->lock);
+	return pinned;
 }
 
 void

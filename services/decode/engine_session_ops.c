@@ -127,15 +127,36 @@ fork_to(struct engine *en, struct session **s, const struct decode_session *q,
 	return 0;
 }
 
+/* How many tokens of s begin what another session says, too. */
+static int32_t
+n_shared(const struct engine *en, const struct session *s)
+{
+	int32_t most = 0;
+
+	for (int i = 0; i < en->sessions.n && s->said != NULL; i++) {
+		const struct session *o = en->sessions.v[i];
+		const struct ids *a = &s->said->ids;
+		int32_t n = 0;
+
+		if (o == s || o->said == NULL || o->salt != s->salt)
+			continue;
+		while ((size_t)n < a->n && (size_t)n < o->said->ids.n &&
+		    a->v[n] == o->said->ids.v[n])
+			n++;
+		most = n > most ? n : most;
+	}
+	return most;
+}
+
 static void
 drop(struct engine *en, struct session *s)
 {
-	int32_t n, page;
+	int32_t n, page, keep = (n_shared(en, s) + KV_PAGE - 1) / KV_PAGE;
 
 	session_let_go(en, s);
 	page = session_find_pages(en, s, &n);
 	session_forget(en, s);
-	kv_cache_forget(&en->scheduler.cache, page);
+	kv_cache_forget(&en->scheduler.cache, page, keep);
 }
 
 /* op of q on *s, which is then what is described. */

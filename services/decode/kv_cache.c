@@ -229,10 +229,15 @@ kv_cache_unpin(struct kv_cache *c, int32_t page)
 }
 
 void
-kv_cache_forget(struct kv_cache *c, int32_t page)
+kv_cache_forget(struct kv_cache *c, int32_t page, int32_t n_keep)
 {
-	while (page != KV_NONE) {
-		int32_t parent = c->tree.nodes[page].parent;
+	const struct kv_node *nodes = c->tree.nodes;
+	int32_t n = 0;
+
+	for (int32_t p = page; p != KV_NONE; p = nodes[p].parent)
+		n++;
+	for (; n > n_keep; n--) {
+		int32_t parent = nodes[page].parent;
 
 		if (!kv_tree_forget(&c->tree, page))
 			return;

@@ -100,8 +100,8 @@ void kv_cache_unpin(struct kv_cache *c, int32_t page);
  * kv_cache_drop; KV_NONE is fine. */
 void kv_cache_hold(struct kv_cache *c, int32_t page);
 
-/* Free page and those before it at once, from the end on, up to the first that
- * somebody needs or that something else follows. */
-void kv_cache_forget(struct kv_cache *c, int32_t page);
+/* Free page and those before it at once, from the end on, but not the first
+ * n_keep, nor one that somebody needs or that something else follows. */
+void kv_cache_forget(struct kv_cache *c, int32_t page, int32_t n_keep);
 
 #endif

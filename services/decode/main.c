@@ -22,11 +22,12 @@
 #include "ops.h"
 #include "ppl.h"
 #include "request.h"
+#include "store_start.h"
 #include "topology.h"
 #include "warmup.h"
 
 enum {
-	REQUEST_THREADS = 2,
+	REQUEST_THREADS = 2 + SESSION_STORE_OPS,	/* those wait for disks */
 	TICK_MS = 125,		/* half of DECODE_STATUS_MS: never late by one */
 	LEASE_MS = 50,		/* a lease that ran out is noticed by then */
 	IDLE_MS = 250,		/* a sign of life for the watchdog, nothing else */
@@ -348,6 +349,7 @@ start_engine(struct service *sv, const struct backend_options *b)
 		.prefix_cache = sv->options.prefix_cache,
 		.sessions_max = (int)sv->options.sessions,
 		.session_ttl_us = sv->options.session_ttl_s * 1000000,
+		.on_turn = store_turn,
 		.n_pages = b->n_pages, .step_rows = b->max_rows, .start = sv->pace,
 		.clock_us = clock_us, .before_step = before_step,
 		.on_step = on_step, .arg = sv,
@@ -466,6 +468,7 @@ main(int argc, char *argv[])
 	load(&sv, &b);
 	check_logits(&sv, &b);
 	start_engine(&sv, &b);
+	store_start(&sv);
 	step_record_begin(&sv.record, sv.boot);
 	if (pthread_create(&compute.thread, NULL, compute_run, &compute) != 0) {
 		log_error("cannot start the compute thread");
@@ -482,6 +485,7 @@ main(int argc, char *argv[])
 	atomic_store(&compute.stop, true);
 	engine_drain(sv.engine);
 	pthread_join(compute.thread, NULL);
+	store_stop(&sv);
 	step_record_clear(&sv.record);
 	/* Sockets are left to exit, see bus.h; and the HTTP port, since ending
 	 * it takes CivetWeb up to two seconds of our clients' pause. */

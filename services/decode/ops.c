@@ -99,6 +99,36 @@ write_kernels(struct metrics *m, const struct service *sv)
 }
 
 static void
+write_store(struct metrics *m, struct session_store *store)
+{
+	struct session_store_stats st;
+
+	if (store == NULL)
+		return;
+	session_store_stats(store, &st);
+#define COUNTER(metric, doc, labels, value) \
+	metrics_counter(m, "onebit_decode_session_" metric, doc, labels, \
+	    (double)(value));
+	COUNTER("snapshots_total", "files of sessions", "what=\"written\"",
+	    st.written)
+	COUNTER("snapshots_total", "files of sessions", "what=\"restored\"",
+	    st.restored)
+	COUNTER("snapshots_total", "files of sessions", "what=\"refused\"",
+	    st.refused)
+	COUNTER("snapshots_total", "files of sessions", "what=\"failed\"",
+	    st.failed)
+	COUNTER("snapshots_total", "files of sessions", "what=\"deleted\"",
+	    st.deleted)
+	COUNTER("snapshot_written_bytes_total", "of files that were written", "",
+	    st.bytes_written)
+	COUNTER("snapshot_restored_bytes_total", "of files that were read", "",
+	    st.bytes_restored)
+#undef COUNTER
+	metrics_gauge(m, "onebit_decode_session_snapshot_bytes",
+	    "of all files, when one was last written", "", (double)st.bytes);
+}
+
+static void
 write_engine(struct metrics *m, const struct service *sv)
 {
 	struct engine_stats st;
@@ -122,6 +152,7 @@ write_engine(struct metrics *m, const struct service *sv)
 	    "how often a socket had to be opened again", "",
 	    bus_server_relistens(sv->requests) +
 	    bus_publisher_relistens(sv->events));
+	write_store(m, sv->store);
 	write_kernels(m, sv);
 	metrics_gauge(m, "onebit_decode_kv_bytes", "memory of the KV cache", "",
 	    (double)sv->backend.kv_bytes);

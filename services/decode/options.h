@@ -35,6 +35,12 @@
 	    "conversations that are remembered; 0: none")                     \
 	F(INT, session_ttl_s, 1, 2592000, "3600", "s",                        \
 	    "idle time after which one is not, if it does not say")           \
+	F(STR, session_dir, 0, 500, "\"\"", "bytes",                          \
+	    "where sessions are saved; empty: $STATE_DIRECTORY/sessions, or not at all") \
+	F(INT, session_dir_max, 1, 1 << 24, "4096", "MiB",                    \
+	    "of all of them; those used longest ago are deleted")             \
+	F(INT, session_save_ms, 0, 600000, "2000", "ms",                      \
+	    "time to save sessions at the end that are not pinned")           \
 	F(STR, speculate, 1, 8, "\"auto\"", "bytes",                          \
 	    "guess from what was said before: auto, off, or 1 to 16 tokens")  \
 	F(STR, backend, 1, 16, "\"auto\"", "bytes", "one of auto, gpu, cpu, ref")  \

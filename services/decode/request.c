@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "conf.h"
 #include "decode.h"
+#include "log.h"
 #include "engine_session.h"
 #include "prompt.h"
 #include "request.h"
@@ -27,12 +28,24 @@ make_prompt(struct service *sv, const struct decode_generate *g,
     struct engine_prompt *prompt, struct err *e)
 {
 	struct transcript *said = NULL;
-	bool want;
+	struct err why;
+	bool want = false;
 	int r;
 
 	if (g->session[0] != '\0' && (r = engine_session_peek(sv->engine, g,
 	    &said, &want, e)) != 0)
 		return r;
+	if (want && sv->store != NULL && (r = session_store_restore(sv->store,
+	    g->session, &why)) != ERR_NOT_FOUND) {
+		if (r != 0)
+			log_warn("session %.12s… starts cold: %s", g->session,
+			    why.text);
+		prompt->refused = r != 0;
+		engine_session_done(sv->engine, said);
+		if ((r = engine_session_peek(sv->engine, g, &said, &want,
+		    e)) != 0)
+			return r;
+	}
 	r = prompt_make(sv, g, said, prompt, e);
 	engine_session_done(sv->engine, said);
 	return r;

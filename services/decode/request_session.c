@@ -7,6 +7,27 @@
 #include "engine_session.h"
 #include "request_parts.h"
 
+/* save and restore: what the session is afterwards is asked for with `get`. */
+static int
+move_file(struct service *sv, const struct decode_session *q, struct err *e)
+{
+	const struct decode_session get = { .key = q->key, .owner = q->owner,
+		.op = "get", .to = "", .to_name = "" };
+	json_t *is;
+	int r;
+
+	if (sv->store == NULL)
+		return err_set(e, ERR_UNSUPPORTED, "sessions are not saved here: "
+		    "see --session-dir");
+	/* Only its owner may. */
+	if ((r = engine_session(sv->engine, &get, &is, e)) != 0)
+		return r;
+	json_decref(is);
+	return strcmp(q->op, "save") == 0 ?
+	    session_store_save(sv->store, q->key, e) :
+	    session_store_restore(sv->store, q->key, e);
+}
+
 int
 request_session(struct service *sv, const struct frame *f, struct frame *reply,
     struct err *e)
@@ -20,8 +41,15 @@ request_session(struct service *sv, const struct frame *f, struct frame *reply,
 	if (!session_is_key(q.key))
 		return err_set_param(e, ERR_RANGE, "key",
 		    "'key' is not lower-case hex");
+	if (strcmp(q.op, "save") == 0 || strcmp(q.op, "restore") == 0) {
+		if ((r = move_file(sv, &q, e)) != 0)
+			return r;
+		q.op = "get";
+	}
 	if ((r = engine_session(sv->engine, &q, &is, e)) != 0)
 		return r;
+	if (sv->store != NULL && strcmp(q.op, "drop") == 0)
+		session_store_drop(sv->store, q.key);
 	reply->type = DECODE_TYPE_session_is;
 	reply->obj = is;
 	return 0;
@@ -31,7 +59,7 @@ int
 request_sessions(struct service *sv, const struct frame *f,
     struct frame *reply, struct err *e)
 {
-	struct decode_sessions_are a = { 0 };
+	struct decode_sessions_are a = { .snapshots = sv->store != NULL };
 	struct decode_sessions q;
 	int r;
 

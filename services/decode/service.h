@@ -11,6 +11,7 @@
 #include "model/model.h"
 #include "options.h"
 #include "selfcheck.h"
+#include "session_store.h"
 #include "step_record.h"
 #include "tokenizer/template.h"
 #include "tokenizer/tokenizer.h"
@@ -35,6 +36,7 @@ struct service {
 	struct tokenizer *tokenizer;
 	const struct template *template;
 	struct engine *engine;
+	struct session_store *store;	/* NULL: no snapshots */
 	struct selfcheck_result selfcheck;
 	struct pace_start pace;
 	const char *model_id;

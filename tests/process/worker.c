@@ -160,7 +160,7 @@ worker_generate(struct worker *w, int n, json_t *body, int64_t first,
 	pthread_mutex_unlock(&lock);
 	r = process_call(w->client, DECODE_TYPE_generate, body, &reply, e);
 	if (r == 0)
-		json_decref(reply);
+		s->accepted = reply;
 	return r;
 }
 
@@ -281,6 +281,7 @@ worker_forget(struct worker *w)
 		buf_free(&s->text);
 		json_decref(s->stats);
 		json_decref(s->logprobs);
+		json_decref(s->accepted);
 		free(s);
 	}
 	w->deaf = false;

@@ -23,6 +23,7 @@ struct stream {
 	char finish[16];	/* "" while it runs */
 	json_t *stats, *logprobs;	/* of the last piece; of all tokens */
 	bool gap;		/* a piece was missed */
+	json_t *accepted;	/* what generate was answered, or NULL */
 };
 
 struct worker {

@@ -94,6 +94,19 @@ struct backend {
 	 */
 	int (*copy_page)(struct backend *b, int32_t from, int32_t to, int n,
 	    struct err *e);
+	/*
+	 * A page of all layers as page_bytes bytes, and back: the same logits
+	 * follow.  read_page: positions from n on are zeros.  Any thread, also
+	 * while forward runs, but nobody writes to the page meanwhile, nor reads
+	 * one that is written.  Bytes fit a backend with the same kv_format, and
+	 * the same model.  NULL: this backend cannot.  As forward.
+	 */
+	int (*read_page)(struct backend *b, int32_t page, int n, void *out,
+	    struct err *e);
+	int (*write_page)(struct backend *b, int32_t page, const void *in,
+	    struct err *e);
+	size_t page_bytes;
+	char kv_format[64];	/* all that the bytes depend on but the model */
 	/* Fill ops, return how many.  Any thread; NULL: nothing is counted. */
 	int (*ops)(const struct backend *b, struct backend_op ops[BACKEND_OPS_MAX]);
 	void (*close)(struct backend *b);

@@ -230,9 +230,15 @@ backend_cpu_open(const struct model *m, const struct backend_options *o,
 		.has_hidden = true, .approximates = m->config.act_float,
 		.kv_bytes = c->kv_bytes, .scratch_bytes = c->scratch_bytes,
 		.forward = cpu_forward, .copy_page = cpu_copy_page,
+		.read_page = cpu_read_page, .write_page = cpu_write_page,
+		.page_bytes = c->page_size * (size_t)m->config.n_layers,
 		.ops = cpu_ops_read, .close = cpu_close, .state = c,
 	};
 	snprintf(b->name, sizeof(b->name), "cpu %s, %d thread%s", c->k.title,
 	    cpu_team_size(c->team), cpu_team_size(c->team) == 1 ? "" : "s");
+	/* Floats are rounded as the instructions have it. */
+	snprintf(b->kv_format, sizeof(b->kv_format), "cpu %s %s %s", c->k.title,
+	    c->kv_i8 ? "i8" : "f16", m->config.rope_interleaved ?
+	    "interleaved" : "split-half");
 	return 0;
 }

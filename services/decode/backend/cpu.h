@@ -88,8 +88,12 @@ struct cpu {
 int cpu_forward(struct backend *b, const struct backend_row *rows, int n_rows,
     float *logits, struct err *e);
 
-/* struct backend's copy_page. */
+/* Those of struct backend; the last two in cpu_pages.c. */
 int cpu_copy_page(struct backend *b, int32_t from, int32_t to, int n,
+    struct err *e);
+int cpu_read_page(struct backend *b, int32_t page, int n, void *out,
+    struct err *e);
+int cpu_write_page(struct backend *b, int32_t page, const void *in,
     struct err *e);
 
 /* The state of active row i after the final norm into out [hidden]. */

@@ -364,6 +364,42 @@ ref_copy_page(struct backend *b, int32_t from, int32_t to, int n, struct err *e)
 	return 0;
 }
 
+/* Keys and then values of each layer.  Those of n positions to out, or all of
+ * in to the page. */
+static int
+move_page(struct ref *s, int32_t page, size_t n, char *out, const char *in)
+{
+	size_t row = (size_t)s->n_kv * sizeof(float), all = KV_PAGE * row;
+
+	for (int i = 0; i < 2 * s->m->config.n_layers; i++) {
+		float *at = slot(s, i % 2 == 0 ? s->keys : s->values, i / 2,
+		    &page, 0);
+
+		if (in != NULL) {
+			memcpy(at, in + (size_t)i * all, all);
+			continue;
+		}
+		memcpy(out, at, n * row);
+		memset(out + n * row, 0, all - n * row);
+		out += all;
+	}
+	return 0;
+}
+
+static int
+ref_read_page(struct backend *b, int32_t page, int n, void *out, struct err *e)
+{
+	(void)e;
+	return move_page(b->state, page, (size_t)n, out, NULL);
+}
+
+static int
+ref_write_page(struct backend *b, int32_t page, const void *in, struct err *e)
+{
+	(void)e;
+	return move_page(b->state, page, KV_PAGE, NULL, in);
+}
+
 static void
 free_state(struct ref *s)
 {
@@ -435,7 +471,11 @@ backend_ref_open(const struct model *m, const struct backend_options *o,
 		.scratch_bytes = rows * (2 * hidden + 2 * (size_t)(s->n_q +
 		    s->n_kv) + 2 * ffn) * fs + rows * wide,
 		.forward = ref_forward, .copy_page = ref_copy_page,
+		.read_page = ref_read_page, .write_page = ref_write_page,
+		.page_bytes = 2 * kv * fs / (size_t)o->n_pages,
 		.close = ref_close, .state = s,
 	};
+	snprintf(b->kv_format, sizeof(b->kv_format), "ref f32 %s",
+	    f->rope_interleaved ? "interleaved" : "split-half");
 	return 0;
 }
