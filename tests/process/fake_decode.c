@@ -17,7 +17,8 @@ static struct {
 	pthread_mutex_t lock;
 	struct bus_publisher *publisher;
 	char boot[17];
-	bool ready, silent, failed;
+	bool ready, silent, failed, thinks;
+	json_t *waiting, *prefill;	/* as status has them */
 	int64_t step;
 	json_t *pieces;		/* {id: [piece]} */
 	json_t *attempts;	/* {id: attempt} */
@@ -129,6 +130,8 @@ on_request(void *arg, const struct frame *request, struct frame *reply)
 		    100, "n_vocab", 2000, "n_params", 1, "size_bytes", 1,
 		    "n_slots", 4, "created", 1, "fingerprint", "0123456789ab",
 		    "selfcheck", fake.failed ? "failed" : "passed");
+		if (fake.thinks)
+			json_object_set_new(reply->obj, "thinks", json_true());
 		break;
 	case DECODE_TYPE_detokenize:
 		reply->type = DECODE_TYPE_text;
@@ -166,9 +169,11 @@ heartbeat(void *arg)
 	for (;;) {
 		pthread_mutex_lock(&fake.lock);
 		publish(DECODE_TYPE_status, json_pack("{s:s, s:b, s:I, s:i, "
-		    "s:i, s:i, s:o}", "boot", fake.boot, "ready", fake.ready,
-		    "step", (json_int_t)fake.step, "running", 0, "queued", 0,
-		    "n_slots", 4, "held", held()));
+		    "s:i, s:i, s:o, s:o, s:o}", "boot", fake.boot, "ready",
+		    fake.ready, "step", (json_int_t)fake.step, "running", 0,
+		    "queued", 0, "n_slots", 4, "held", held(), "waiting",
+		    json_deep_copy(fake.waiting), "prefill",
+		    json_deep_copy(fake.prefill)));
 		pthread_mutex_unlock(&fake.lock);
 		usleep(100000);
 	}
@@ -183,6 +188,8 @@ fake_open(const char *dir)
 	struct err e;
 
 	fake.acks = json_object();
+	fake.waiting = json_object();
+	fake.prefill = json_object();
 	fake.cancels = json_object();
 	fake_restart("0000000000000001", false);
 	ck_assert_msg(bus_lock(dir, "decode", &e) == 0 &&
@@ -214,6 +221,28 @@ fake_fails_selfcheck(void)
 	pthread_mutex_lock(&fake.lock);
 	fake.ready = false;
 	fake.failed = true;
+	pthread_mutex_unlock(&fake.lock);
+}
+
+void
+fake_thinks(void)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.thinks = true;
+	pthread_mutex_unlock(&fake.lock);
+}
+
+void
+fake_stands(const char *id, int place, int n_done)
+{
+	pthread_mutex_lock(&fake.lock);
+	json_object_del(fake.waiting, id);
+	json_object_del(fake.prefill, id);
+	if (place > 0)
+		json_object_set_new(fake.waiting, id, json_integer(place));
+	if (n_done >= 0)
+		json_object_set_new(fake.prefill, id,
+		    json_pack("[i, i, i, f]", 5, 1, n_done, 2.5));
 	pthread_mutex_unlock(&fake.lock);
 }
 

@@ -19,6 +19,14 @@ void fake_restart(const char *boot, bool ready);
 /* It is not ready because the model failed its self-check; till it restarts. */
 void fake_fails_selfcheck(void);
 
+/* From the next life on its model has <think> and </think>. */
+void fake_thinks(void);
+
+/* From now on status says that id waits at this place of the queue (0: it does
+ * not), or that n_done of the 5 tokens of its prompt are computed (-1: nothing
+ * of it). */
+void fake_stands(const char *id, int place, int n_done);
+
 /* While false nothing is published, neither steps nor status. */
 void fake_publishes(bool yes);
 
