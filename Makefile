@@ -99,6 +99,7 @@ $B/bin/proto_doc: $B/tools/proto_doc.o
 # Not a part of all: a measurement of the kernels alone, docs/kernels.md.
 $B/tools/bench/%: CPPFLAGS += -Iservices/decode -Itools
 $B/bin/head: $B/tools/bench/head.o $B/libdecode.a
+$B/bin/head_stages: $B/tools/bench/head_stages.o $B/libdecode.a
 $B/bin/gemv: $(patsubst %,$B/tools/bench/%.o,gemv gemv_peak gemv_formats gemv_dense) $B/libdecode.a
 # The load of tools/bench/gateway.sh.
 $B/bin/streams: $(patsubst %,$B/tools/bench/%.o,streams streams_clients streams_worker)
