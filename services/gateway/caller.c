@@ -98,8 +98,10 @@ from_body(struct caller *c, const json_t *body, struct err *e)
 		if (!json_is_string(v))
 			return err_set_param(e, ERR_RANGE, members[i],
 			    "'%s' is not a string", members[i]);
-		if (json_string_length(v) > 0 && c->session_name[0] == '\0')
+		if (json_string_length(v) > 0 && c->session_name[0] == '\0') {
 			take_alias(c, json_string_value(v));
+			c->by_cache_key = i > 0;
+		}
 	}
 	return 0;
 }

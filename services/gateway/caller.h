@@ -32,6 +32,7 @@ struct caller {
 	char owner[CALLER_HEX_LEN + 1];	/* of this key; one for all without */
 	char session[CALLER_HEX_LEN + 1];	/* for the worker; "": none */
 	char session_name[CALLER_SESSION_MAX + 1];	/* as the client says */
+	bool by_cache_key;		/* not a conversation's name, maybe */
 	int64_t ttl_ms;			/* 0: not said */
 	bool busy_fails;		/* do not wait for one's own session */
 	int64_t client, salt;		/* 0: no keys; salt: or shared */

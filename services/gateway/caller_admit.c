@@ -4,6 +4,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "caller.h"
@@ -125,6 +126,24 @@ no_place(const struct caller *c, int64_t wait_ms, struct err *e)
 	return ERR_BUSY;
 }
 
+/*
+ * A prompt_cache_key may be one conversation's or all of a program's.  Requests
+ * of a session wait for each other, so of those by such a key only the first at
+ * a time is the session's.
+ */
+static void
+claim_session(struct caller *c)
+{
+	char head[17];
+
+	if (c->session[0] == '\0')
+		return;
+	snprintf(head, sizeof(head), "%.16s", c->session);
+	if (!places_claim(&c->gw->places, c->place,
+	    strtoull(head, NULL, 16) | 1) && c->by_cache_key)
+		c->session[0] = '\0';
+}
+
 int
 caller_admit(struct caller *c, struct web_request *rq, const json_t *prompts,
     int n_answers, int64_t max_tokens, struct err *e)
@@ -140,8 +159,10 @@ caller_admit(struct caller *c, struct web_request *rq, const json_t *prompts,
 	if (wait > 0)
 		return too_many(c, wait, e);
 	c->place = places_take(&c->gw->places, c->ticket, &wait);
-	if (c->place >= 0)
+	if (c->place >= 0) {
+		claim_session(c);
 		return 0;
+	}
 	limits_give_back(c->gw->limits, c->wants, c->n_wants, c->estimated,
 	    clock_ms());
 	return no_place(c, wait, e);

@@ -153,6 +153,19 @@ places_take(struct places *p, uint64_t ticket, int64_t *retry_ms)
 	return place;
 }
 
+bool
+places_claim(struct places *p, int place, uint64_t session)
+{
+	bool other = false;
+
+	pthread_mutex_lock(&p->lock);
+	for (int i = 0; i < p->n_max; i++)
+		other = other || p->session[i] == session;
+	p->session[place] = session;
+	pthread_mutex_unlock(&p->lock);
+	return !other;
+}
+
 void
 places_give(struct places *p, int place, bool ended, int64_t now_ms)
 {
@@ -164,6 +177,7 @@ places_give(struct places *p, int place, bool ended, int64_t now_ms)
 		p->lasts_ms += (ms - p->lasts_ms) /
 		    (p->lasts_ms == 0 ? 1 : lately);
 	p->since_ms[place] = 0;
+	p->session[place] = 0;
 	p->n_used--;
 	pthread_cond_signal(&p->freed);
 	pthread_mutex_unlock(&p->lock);

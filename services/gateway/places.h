@@ -30,6 +30,7 @@ struct places {
 	int n_max, n_used, n_waiting;
 	struct promises told;
 	int64_t since_ms[PLACES_MAX];	/* of those in use, 0: free */
+	uint64_t session[PLACES_MAX];	/* of those in use; 0: none */
 	int64_t ends_ms[PLACES_MAX];	/* room to sort */
 	double lasts_ms;		/* mean of lately; 0: none has ended */
 };
@@ -44,6 +45,10 @@ int places_used(struct places *p);
  * waits for its place here, up to PLACES_WAIT_MS.
  */
 int places_take(struct places *p, uint64_t ticket, int64_t *retry_ms);
+
+/* Place is for a session (a hash of its key; not 0).  False if another place is:
+ * two requests of a session are not answered at once. */
+bool places_claim(struct places *p, int place, uint64_t session);
 
 /* ended: it lasted as long as answers do; false for one that failed at once. */
 void places_free(struct places *p, int place, bool ended);

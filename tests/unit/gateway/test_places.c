@@ -88,6 +88,21 @@ START_TEST(one_that_failed_says_nothing_of_how_long_answers_take)
 }
 END_TEST
 
+START_TEST(a_session_is_claimed_once_at_a_time)
+{
+	places_init(&p, 3);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(places_try(&p, 1, 1000, &retry_ms), i);
+	ck_assert(places_claim(&p, 0, 77));
+	ck_assert(places_claim(&p, 1, 78));
+	ck_assert(!places_claim(&p, 2, 77));
+	places_give(&p, 0, true, 2000);
+	places_give(&p, 2, true, 2000);
+	ck_assert_int_eq(places_try(&p, 1, 2000, &retry_ms), 0);
+	ck_assert(places_claim(&p, 0, 77));
+}
+END_TEST
+
 static void *
 come_as_told(void *arg)
 {
@@ -136,6 +151,7 @@ main(void)
 	tcase_add_test(t, who_comes_as_told_goes_before_who_comes_first);
 	tcase_add_test(t, who_does_not_come_is_not_waited_for);
 	tcase_add_test(t, one_that_failed_says_nothing_of_how_long_answers_take);
+	tcase_add_test(t, a_session_is_claimed_once_at_a_time);
 	tcase_add_test(t, who_comes_as_told_waits_until_there_is_room);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
