@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "caller.h"
 #include "gateway.h"
 
 enum { CALL_MS = 1000 };
@@ -71,6 +72,13 @@ number(const json_t *v, const char *name)
 	return json_integer_value(json_object_get(v, name));
 }
 
+/* May this caller know what runs there?  Of others it is told that one does. */
+static bool
+is_own(const json_t *s, const struct caller *c)
+{
+	return c->admin || (c->client != 0 && number(s, "client") == c->client);
+}
+
 /* llama-server's members of one slot; its number here is id. */
 static json_t *
 slot_json(const json_t *s, json_int_t id, const char *model)
@@ -102,11 +110,13 @@ slot_json(const json_t *s, json_int_t id, const char *model)
 
 /* Add those of u to list, and the free ones to *n_free. */
 static int
-add_slots(struct upstream *u, json_t *list, int *n_free, struct err *e)
+add_slots(struct upstream *u, const struct caller *c, json_t *list,
+    int *n_free, struct err *e)
 {
 	struct decode_slots_are a;
 	struct upstream_model m;
 	json_t *reply = NULL, *s;
+	json_int_t id;
 	size_t i;
 	int r;
 
@@ -119,8 +129,12 @@ add_slots(struct upstream *u, json_t *list, int *n_free, struct err *e)
 		json_array_foreach(a.slots, i, s) {
 			*n_free += !json_is_true(
 			    json_object_get(s, "is_processing"));
-			json_array_append_new(list, slot_json(s,
-			    (json_int_t)json_array_size(list), m.id));
+			id = (json_int_t)json_array_size(list);
+			json_array_append_new(list, is_own(s, c) ?
+			    slot_json(s, id, m.id) : json_pack(
+			    "{s:I, s:s, s:I, s:O}", "id", id, "model", m.id,
+			    "n_ctx", number(s, "n_ctx"), "is_processing",
+			    json_object_get(s, "is_processing")));
 		}
 	json_decref(reply);
 	return r;
@@ -132,12 +146,18 @@ route_slots(struct web_request *rq, void *arg)
 	struct fleet *f = ((struct gateway *)arg)->fleet;
 	json_t *list = json_array();
 	int n_answered = 0, n_free = 0;
+	struct caller c;
 	char value[16];
 	struct err e = { 0 };
 
+	if (caller_begin(arg, rq, NULL, &c, &e) != 0) {
+		json_decref(list);
+		web_reply_err(rq, &e);
+		return;
+	}
 	for (int i = 0; i < fleet_size(f); i++)
-		n_answered += add_slots(fleet_at(f, i), list, &n_free,
-		    &e) == 0;
+		n_answered += add_slots(fleet_at(f, i), &c, list,
+		    &n_free, &e) == 0;
 	if (n_answered > 0 && n_free == 0 && web_query_get(rq,
 	    "fail_on_no_slot", value, sizeof(value))) {
 		err_set(&e, ERR_UNAVAILABLE, "no slot is free");

@@ -220,7 +220,7 @@ route_session_op(struct web_request *rq, void *arg)
 /* What the list is made of, of all workers. */
 struct list {
 	json_t *all;		/* sessions as the client sees them */
-	bool more, admin;
+	bool more, show_owner;
 };
 
 static int
@@ -239,7 +239,7 @@ add_worker(struct upstream *u, json_t *ask_for, struct list *l, struct err *e)
 	if (r == 0) {
 		l->more = l->more || are.more;
 		json_array_foreach(are.sessions, i, s) {
-			if ((r = read_session(s, l->admin, &v, e)) != 0)
+			if ((r = read_session(s, l->show_owner, &v, e)) != 0)
 				break;
 			json_array_append_new(l->all, v);
 		}
@@ -297,7 +297,8 @@ void
 route_sessions(struct web_request *rq, void *arg)
 {
 	struct gateway *gw = arg;
-	char after[CALLER_HEX_LEN + 2] = "";
+	char after[CALLER_HEX_LEN + 2] = "", value[8];
+	bool all = web_query_get(rq, "all", value, sizeof(value));
 	struct list l = { 0 };
 	long limit = LIST_DEFAULT;
 	json_t *ask_for = NULL;
@@ -307,14 +308,17 @@ route_sessions(struct web_request *rq, void *arg)
 
 	if ((r = caller_begin(gw, rq, NULL, &c, &e)) == 0)
 		r = read_limit(rq, &limit, &e);
+	if (r == 0 && all && !c.admin)
+		r = err_set(&e, ERR_ADMIN, "only an administrator's key may "
+		    "see the sessions of others");
 	if (r == 0 && web_query_get(rq, "after", after, sizeof(after)) &&
 	    !is_key(after))
 		r = err_set_param(&e, ERR_RANGE, "after",
 		    "'after' is not the key of a session");
 	if (r == 0) {
-		l = (struct list){ .all = json_array(), .admin = c.admin };
+		l = (struct list){ .all = json_array(), .show_owner = all };
 		ask_for = json_pack("{s:s, s:s, s:I}", "owner",
-		    c.admin ? "" : c.owner, "after", after, "limit",
+		    all ? "" : c.owner, "after", after, "limit",
 		    (json_int_t)limit);
 	}
 	for (int i = 0; r == 0 && i < fleet_size(gw->fleet); i++)

@@ -196,6 +196,7 @@ list(const char *key, const char *query, char *names)
 START_TEST(a_list_has_ones_own_and_an_administrators_all)
 {
 	char state[17], text[256], names[512], path[256];
+	struct http_client c;
 	const char *key;
 	int n_cached;
 	json_t *v, *s;
@@ -207,17 +208,25 @@ START_TEST(a_list_has_ones_own_and_an_administrators_all)
 	ck_assert_str_eq(names, "bobs,");
 	json_decref(list("key-of-ann", "", names));
 	ck_assert_str_eq(names, "one,");
-	v = list("key-of-boss", "", names);
+	/* One's own, for it too, if it does not ask for all; others may not. */
+	json_decref(list("key-of-boss", "", names));
+	ck_assert_str_eq(names, "");
+	stack_get(&c, "key-of-ann", "/v1/sessions?all=1");
+	ck_assert_int_eq(http_status(&c), 403);
+	ck_assert(http_has(&c, "\"type\":\"permission_error\""));
+	ck_assert(http_has(&c, "\"code\":\"admin_key_required\""));
+	http_close(&c);
+	v = list("key-of-boss", "?all=1", names);
 	ck_assert_uint_eq(json_array_size(json_object_get(v, "data")), 2);
 	/* Page by page, by the keys. */
 	key = json_string_value(json_object_get(json_array_get(
 	    json_object_get(v, "data"), 0), "key"));
-	snprintf(path, sizeof(path), "?limit=1&after=%s", key);
+	snprintf(path, sizeof(path), "?all=1&limit=1&after=%s", key);
 	s = list("key-of-boss", path, names);
 	ck_assert_uint_eq(json_array_size(json_object_get(s, "data")), 1);
 	ck_assert(!is(s, "has_more"));
 	json_decref(s);
-	s = list("key-of-boss", "?limit=1", names);
+	s = list("key-of-boss", "?all=1&limit=1", names);
 	ck_assert(is(s, "has_more"));
 	json_decref(s);
 	/* By its key an administrator drops anybody's. */
@@ -291,6 +300,51 @@ START_TEST(a_saved_one_is_there_after_a_restart_of_the_worker)
 }
 END_TEST
 
+/* Members of the slot that runs, as key is told. */
+static json_t *
+busy_slot(const char *key)
+{
+	struct http_client c;
+	json_t *v, *s, *found = NULL;
+	size_t i;
+
+	stack_get(&c, key, "/slots");
+	ck_assert_int_eq(http_status(&c), 200);
+	v = stack_json(&c);
+	http_close(&c);
+	json_array_foreach(v, i, s)
+		if (is(s, "is_processing"))
+			found = json_incref(s);
+	json_decref(v);
+	ck_assert_ptr_nonnull(found);
+	return found;
+}
+
+START_TEST(what_runs_is_told_to_its_key_and_to_an_administrator)
+{
+	struct http_client c;
+	json_t *ann, *bob, *boss;
+
+	http_post(&c, stack_port, chat, "Authorization: Bearer key-of-ann\r\n",
+	    "{\"model\":\"halo-demo\",\"stream\":true,\"max_tokens\":900,"
+	    "\"ignore_eos\":true,\"stop\":\"SECRET\",\"messages\":"
+	    "[{\"role\":\"user\",\"content\":\"A story.\"}]}");
+	http_until(&c, "\"content\":\"");
+	ann = busy_slot("key-of-ann");
+	bob = busy_slot("key-of-bob");
+	boss = busy_slot("key-of-boss");
+	ck_assert_ptr_nonnull(json_object_get(ann, "params"));
+	ck_assert_ptr_nonnull(json_object_get(boss, "params"));
+	ck_assert_ptr_null(json_object_get(bob, "params"));
+	ck_assert_ptr_null(json_object_get(bob, "n_prompt_tokens"));
+	json_decref(ann);
+	json_decref(bob);
+	json_decref(boss);
+	http_rest(&c);
+	http_close(&c);
+}
+END_TEST
+
 START_TEST(two_requests_of_a_session_wait_or_are_refused)
 {
 	struct http_client c, d;
@@ -358,6 +412,7 @@ main(void)
 	tcase_add_test(t, a_list_has_ones_own_and_an_administrators_all);
 	tcase_add_test(t, a_session_is_pinned_and_forked);
 	tcase_add_test(t, a_saved_one_is_there_after_a_restart_of_the_worker);
+	tcase_add_test(t, what_runs_is_told_to_its_key_and_to_an_administrator);
 	tcase_add_test(t, two_requests_of_a_session_wait_or_are_refused);
 	tcase_add_test(t, requests_with_one_cache_key_do_not_wait_for_each_other);
 	suite_add_tcase(s, t);
