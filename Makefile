@@ -80,6 +80,44 @@ $B/services/decode/backend/cpu_kernels.o: CPPFLAGS += \
 $B/services/decode/backend/cpu_scalar.o $B/services/decode/backend/cpu_scalar_head.o: WARN += -Wno-psabi
 # Dot products of bytes; cpu_neon_open says whether the processor has them.
 $(patsubst %.c,$B/%.o,$(wildcard services/decode/backend/cpu_neon*.c)): CPPFLAGS += -march=armv8.2-a+dotprod
+
+# The kernels of the GPU backend, compiled for each device and put into the binary; none
+# where there is no compiler for them.  GPU_VALIDATE=1 adds CUDA, for tests on such devices.
+HIPCC      ?= $(shell command -v clang-22)
+NVCC       ?= nvcc
+GPU_AMD     = $(if $(HIPCC),gfx1151 gfx1201)
+GPU_CUDA    = $(if $(GPU_VALIDATE),sm_90)
+GPU_SOURCES = $(wildcard services/decode/kernels/*)
+GPU_FLAGS   = -std=c++17 -O3 -Iservices/decode/kernels
+$B/services/decode/backend/gpu_code.o: CPPFLAGS += -DGPU_CODE_DIR=$B/gpu \
+        -D'GPU_CODES(C)=$(foreach t,$(GPU_AMD),C($t,false)) $(foreach t,$(GPU_CUDA),C($t,true))'
+$B/services/decode/backend/gpu_code.o: $(patsubst %,$B/gpu/%.co,$(GPU_AMD) $(GPU_CUDA))
+$B/services/decode/backend/gpu_driver.o: CPPFLAGS += $(if $(GPU_VALIDATE),-DGPU_VALIDATE)
+$B/gpu/gfx%.co: $(GPU_SOURCES)
+	@mkdir -p $(@D)
+	@echo "  HIP   $@"
+	$Q$(HIPCC) -x hip --offload-arch=gfx$* --cuda-device-only --no-gpu-bundle-output -nogpulib \
+	    -nogpuinc -ffp-contract=off -Wall -Wextra -Werror $(GPU_FLAGS) -o $@ \
+	    services/decode/kernels/all.hip
+$B/gpu/sm_%.co: $(GPU_SOURCES)
+	@mkdir -p $(@D)
+	@echo "  CUDA  $@"
+	$Q$(NVCC) -x cu -arch=sm_$* -cubin --fmad=false $(GPU_FLAGS) -o $@ services/decode/kernels/all.hip
+
+# libamdhip64 over an emulator, on which the kernels are tested without a device.
+GPU_EMULATED = $(addprefix $B/gpu/,gfx11/libamdhip64.so.7 gfx12/libamdhip64.so.7 sm90/libamdhip64.so.7)
+$B/gpu/gfx11/%: EMULATE = GFX11
+$B/gpu/gfx12/%: EMULATE = GFX12
+$B/gpu/sm90/%: EMULATE = SM90
+$(GPU_EMULATED): $(GPU_SOURCES) $(wildcard tests/gpu/*)
+	@mkdir -p $(@D)
+	@echo "  CXX   $@"
+	$Q$(CXX) -std=c++17 -O2 -g -Wall -Wextra -Werror -Wno-unused-function -fPIC -shared \
+	    -fno-stack-protector -ffp-contract=off -DEMULATE_$(EMULATE) -Itests/gpu \
+	    -Iservices/decode/kernels -x c++ services/decode/kernels/all.hip tests/gpu/emulator.cpp \
+	    tests/gpu/driver.cpp -o $@
+$B/tests/unit/decode/test_gpu: | $(GPU_EMULATED)
+
 # Process tests start the real binaries.
 PROCESS_TESTS = $(patsubst %.c,$B/%,$(wildcard tests/process/test_*.c))
 TESTS += $(PROCESS_TESTS)

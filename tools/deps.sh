@@ -4,6 +4,9 @@
 # when all is there.
 set -eu
 
+# Where there is an AMD GPU its kernels are built, too.
+[ ! -e /dev/kfd ] || set -- "$@" gpu
+
 packages=
 for group in "$@"; do
 	case $group in
@@ -11,7 +14,8 @@ for group in "$@"; do
 	    libjansson-dev libsystemd-dev libpcre2-dev libutf8proc-dev libcurl4-openssl-dev" ;;
 	demo) packages="$packages curl jq" ;;
 	test) packages="$packages check curl jq nodejs npm systemd iproute2 util-linux
-	    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" ;;
+	    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user clang-22 lld-22 g++" ;;
+	gpu) packages="$packages clang-22 lld-22" ;;
 	fuzz) packages="$packages clang libclang-rt-14-dev" ;;
 	*) echo "deps.sh: unknown group '$group'" >&2; exit 2 ;;
 	esac

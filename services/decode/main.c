@@ -447,7 +447,8 @@ main(int argc, char *argv[])
 	log_init("decode", strcmp(sv.options.log_format, "json") == 0 ?
 	    LOG_FORMAT_JSON : LOG_FORMAT_TEXT, sv.options.verbose);
 	b = (struct backend_options){ .name = sv.options.backend,
-		.isa = sv.options.isa, .pin = sv.options.pin };
+		.isa = sv.options.isa, .pin = sv.options.pin,
+		.device = (int)sv.options.device };
 	if (options_threads(&sv.options, &b.n_threads, &e) != 0)
 		die(&e);
 	if (json_array_size(sv.options.bench) > 0 || sv.options.ppl[0] != '\0') {

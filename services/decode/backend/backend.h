@@ -66,6 +66,7 @@ struct backend_options {
 	const char *isa;	/* cpu: "auto", "avx512", "avxvnni", "avx2", "neon", "scalar" */
 	int n_threads;		/* cpu: 0 for as many as topology_threads says */
 	bool pin;		/* cpu: each thread stays on one processor */
+	int device;		/* gpu: its number, from 0 */
 	int32_t n_pages;	/* KV pages to take memory for */
 	int32_t max_rows;	/* of one batch, 1..BACKEND_ROWS_MAX */
 	int32_t n_ctx;		/* positions a row may have */

@@ -1,54 +1,266 @@
 /*
- * The HIP runtime, found when the service starts and not when it is linked, so
- * that one binary serves machines with and without a GPU.  The entry points
- * are one list, which makes the struct and the dlsym calls.  This build has no
- * device code, so a machine that has runtime and device is told so, and under
- * "auto" the CPU runs the model.
+ * The GPU backend: the runtime and a code object that the device takes, then the model,
+ * then buffers.  A pass copies its rows and page tables in one piece, replays a graph or
+ * launches kernels, and waits once, for the logits.
  */
-#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "backend/backend.h"
+#include "backend/gpu.h"
+#include "backend/gpu_code.h"
 
-/* Every entry point that is used: name, parameters.  All return hipError_t. */
-#define HIP_FUNCTIONS(F)           \
-	F(hipInit, unsigned flags) \
-	F(hipGetDeviceCount, int *count)
-
-static struct {
-#define F(name, ...) int (*name)(__VA_ARGS__);
-	HIP_FUNCTIONS(F)
-#undef F
-} hip;
-
-/* Newest first; the name without a number comes with a development package. */
-static const char *const libraries[] = {
-	"libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5",
-	"libamdhip64.so",
+enum {
+	GRAPH_ROWS = 32,	/* of more the launches are short beside the work */
+	CUDA_SHARED_MAX = 8,	/* CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES */
+	STREAM_NON_BLOCKING = 1,
 };
 
-/*
- * A runtime without a device is let go: it is large.  What it leaves behind then
- * is no leak of ours, but the leak checker could not tell whose it is.
- */
-#ifdef __SANITIZE_ADDRESS__
-enum { KEEP = RTLD_NODELETE };
-#else
-enum { KEEP = 0 };
-#endif
+static const char *const kernel_names[N_GPU_KERNELS] = {
+#define K(member, name, op) name,
+	GPU_KERNELS(K)
+#undef K
+};
+
+int
+gpu_check(struct gpu *g, int code, const char *what, struct err *e)
+{
+	uint32_t k = g->mark != NULL ? *g->mark : 0;
+
+	if (code == 0)
+		return 0;
+	g->dead = true;
+	if (k == 0 || k > N_GPU_KERNELS)
+		return err_set(e, ERR_SYSTEM, "GPU: %s failed: %s (%d)", what,
+		    gpu_driver_error(&g->d, code), code);
+	return err_set(e, ERR_SYSTEM, "GPU: %s failed: %s (%d); the kernel that began "
+	    "last was %s", what, gpu_driver_error(&g->d, code), code,
+	    kernel_names[k - 1]);
+}
+
+int
+gpu_launch(struct gpu *g, enum gpu_kernel k, const unsigned grid[3], unsigned threads,
+    size_t shared, void *params, struct err *e)
+{
+	struct gpu_mark mark = { .id = (uint32_t)k + 1 };
+	void *list[] = { params };
+	int r;
+
+	memcpy(&mark.at, &g->mark, sizeof(mark.at));
+	memcpy(params, &mark, sizeof(mark));
+	r = g->d.launch(g->functions[k], grid[0], grid[1], grid[2], threads, 1, 1,
+	    (unsigned)shared, g->stream, list, NULL);
+	return gpu_check(g, r, kernel_names[k], e);
+}
+
+/* Page tables of rows, one for each run of rows with the same. */
+static size_t
+put_tables(struct gpu *g, const struct backend_row *rows, int n)
+{
+	char *at = g->staging + g->tables_at, *to = g->staging + g->rows_at;
+	int32_t *tables = (int32_t *)(void *)at;
+	struct gpu_row *out = (struct gpu_row *)(void *)to;
+	size_t used = 0, begin = 0;
+
+	for (int i = 0; i < n; i++) {
+		size_t n_pages = (size_t)rows[i].pos / KV_PAGE + 1;
+
+		if (i == 0 || rows[i].pages != rows[i - 1].pages)
+			begin = used;
+		if (begin + n_pages > used) {
+			memcpy(tables + begin, rows[i].pages, n_pages *
+			    sizeof(int32_t));
+			used = begin + n_pages;
+		}
+		out[i] = (struct gpu_row){ .token = rows[i].token,
+			.pos = rows[i].pos, .table = (int32_t)begin };
+	}
+	return used;
+}
+
+static int32_t
+put_wanted(struct gpu *g, const struct backend_row *rows, int n)
+{
+	char *at = g->staging + g->wanted_at;
+	int32_t *wanted = (int32_t *)(void *)at, k = 0;
+
+	for (int i = 0; i < n; i++)
+		if (rows[i].want_logits)
+			wanted[k++] = i;
+	return k;
+}
+
+static struct gpu_shape
+shape_of(const struct gpu *g, const struct backend_row *rows, int n, int32_t n_wanted)
+{
+	struct gpu_shape s = { .n_rows = n, .n_tiles = 1, .n_wanted = n_wanted };
+
+	for (int i = 0; i < n; i++) {
+		while (s.n_tiles * GPU_TILE <= rows[i].pos)
+			s.n_tiles *= 2;
+		if (i > 0 && rows[i].pages == rows[i - 1].pages)
+			s.stored = true;
+	}
+	s.n_tiles = s.n_tiles < g->max_tiles ? s.n_tiles : g->max_tiles;
+	return s;
+}
+
+/* Logits of n rows, which the device has, to out. */
+static int
+take_logits(struct gpu *g, float *out, int32_t n, struct err *e)
+{
+	size_t bytes = (size_t)n * (size_t)g->m->config.vocab * sizeof(float);
+	int r;
+
+	if (n > 0 && (r = g->d.to_host_async(g->host_logits, g->logits, bytes,
+	    g->stream)) != 0)
+		return gpu_check(g, r, "asking for logits", e);
+	if ((r = g->d.stream_wait(g->stream)) != 0)
+		return gpu_check(g, r, "a step", e);
+	memcpy(out, g->host_logits, bytes);
+	return 0;
+}
 
 static int
-load(void *lib, struct err *e)
+gpu_forward(struct backend *b, const struct backend_row *rows, int n, float *logits,
+    struct err *e)
 {
-	void *symbol;
+	struct gpu *g = b->state;
+	size_t used = put_tables(g, rows, n), bytes;
+	struct gpu_shape s = shape_of(g, rows, n, put_wanted(g, rows, n));
+	int32_t at;
+	int r;
 
-#define F(name, ...)                                  \
-	if ((symbol = dlsym(lib, #name)) == NULL)     \
-		return err_set(e, ERR_NOT_FOUND,      \
-		    "libamdhip64 has no " #name);     \
-	memcpy(&hip.name, &symbol, sizeof(symbol));
-	HIP_FUNCTIONS(F)
-#undef F
+	if (g->dead)
+		return err_set(e, ERR_SYSTEM, "GPU: it has failed before");
+	if ((r = gpu_driver_use(&g->d, e)) != 0)
+		return r;
+	g->n_passes++;
+	bytes = g->tables_at + used * sizeof(int32_t);
+	if ((r = g->d.to_device_async(g->batch, g->staging, bytes, g->stream)) != 0)
+		return gpu_check(g, r, "copying a batch", e);
+	r = n <= GRAPH_ROWS && s.n_wanted <= GPU_LOGITS_ROWS ?
+	    gpu_graph_step(g, &s, e) : gpu_step(g, &s, e);
+	for (at = 0; r == 0; at += GPU_LOGITS_ROWS) {
+		int32_t left = s.n_wanted - at;
+
+		r = take_logits(g, logits + (size_t)at * (size_t)g->m->config.vocab,
+		    left < GPU_LOGITS_ROWS ? left : GPU_LOGITS_ROWS, e);
+		left -= GPU_LOGITS_ROWS;
+		if (r != 0 || left <= 0)
+			break;
+		r = gpu_step_head(g, at + GPU_LOGITS_ROWS, left < GPU_LOGITS_ROWS ?
+		    left : GPU_LOGITS_ROWS, e);
+	}
+	return r;
+}
+
+static int
+gpu_copy_page(struct backend *b, int32_t from, int32_t to, int n, struct err *e)
+{
+	struct gpu *g = b->state;
+	struct gpu_copy p = { .cache = g->cache, .layer_stride = g->page_size *
+		(uint64_t)g->o.n_pages, .n_kv_heads = g->m->config.n_kv_heads,
+		.dim_stride = g->dim_stride, .from = from, .to = to, .n = n };
+	const unsigned grid[3] = { (unsigned)g->m->config.n_layers, 1, 1 };
+	int r = gpu_driver_use(&g->d, e);
+
+	return r != 0 ? r : gpu_launch(g, GPU_KERNEL_copy, grid, GPU_THREADS, 0, &p, e);
+}
+
+static void
+free_state(struct gpu *g)
+{
+	if (g->stream != NULL)
+		g->d.stream_wait(g->stream);
+	gpu_graph_free(g);
+	gpu_memory_free(g);
+	if (g->module != NULL)
+		g->d.module_unload(g->module);
+	if (g->stream != NULL)
+		g->d.stream_destroy(g->stream);
+	gpu_driver_close(&g->d);
+	free(g->layers);
+	free(g);
+}
+
+static void
+gpu_close(struct backend *b)
+{
+	struct gpu *g = b->state;
+	struct err e;
+
+	gpu_driver_use(&g->d, &e);
+	free_state(g);
+	*b = (struct backend){ 0 };
+}
+
+/* The first code object that the device takes. */
+static int
+load_code(struct gpu *g, struct err *e)
+{
+	char names[128] = "none";
+	size_t used = 0;
+	int r;
+
+	for (const struct gpu_code *c = gpu_codes; c->name != NULL; c++) {
+		int n;
+
+		if (c->cuda != g->d.cuda)
+			continue;
+		if (g->d.module_load(&g->module, c->begin) == 0)
+			break;
+		g->module = NULL;
+		n = snprintf(names + used, sizeof(names) - used, "%s%s",
+		    used > 0 ? ", " : "", c->name);
+		used += n > 0 && (size_t)n < sizeof(names) - used ? (size_t)n : 0;
+	}
+	if (g->module == NULL)
+		return err_set(e, ERR_NOT_FOUND, "no GPU: %.60s takes none of the code "
+		    "objects of this build (%.100s)", g->device_name, names);
+	for (int i = 0; i < N_GPU_KERNELS; i++) {
+		if ((r = g->d.module_function(&g->functions[i], g->module,
+		    kernel_names[i])) != 0)
+			return gpu_check(g, r, kernel_names[i], e);
+		if (g->d.cuda && (r = g->d.function_set(g->functions[i],
+		    CUDA_SHARED_MAX, GPU_SMEM)) != 0)
+			return gpu_check(g, r, kernel_names[i], e);
+	}
+	return 0;
+}
+
+static int
+check_model(const struct model *m, const struct backend_options *o, struct err *e)
+{
+	int32_t widest = m->config.hidden;
+
+	if (o->kv != NULL && strcmp(o->kv, "f16") != 0)
+		return err_set(e, ERR_UNSUPPORTED, "GPU: a KV cache in %.16s; it has "
+		    "only f16", o->kv);
+	if (2 * widest > GPU_SMEM)
+		return err_set(e, ERR_UNSUPPORTED, "GPU: a head of %d columns; %d are "
+		    "possible", (int)widest, GPU_SMEM / 2);
+	return 0;
+}
+
+static int
+open_all(struct gpu *g, struct err *e)
+{
+	int r, code;
+
+	if ((r = gpu_driver_open(&g->d, g->o.device, e)) != 0)
+		return r;
+	if ((code = g->d.device_name(g->device_name, sizeof(g->device_name),
+	    g->d.device)) != 0)
+		return gpu_check(g, code, "asking for its name", e);
+	if ((r = load_code(g, e)) != 0)
+		return r;
+	if ((code = g->d.stream_create(&g->stream, STREAM_NON_BLOCKING)) != 0)
+		return gpu_check(g, code, "making a stream", e);
+	if ((r = gpu_upload(g, e)) != 0 || (r = gpu_memory_take(g, e)) != 0)
+		return r;
+	if ((code = g->d.stream_wait(g->stream)) != 0)
+		return gpu_check(g, code, "clearing memory", e);
 	return 0;
 }
 
@@ -56,27 +268,27 @@ int
 backend_gpu_open(const struct model *m, const struct backend_options *o,
     struct backend *b, struct err *e)
 {
-	const size_t n_libraries = sizeof(libraries) / sizeof(libraries[0]);
-	void *lib = NULL;
-	int n = 0, r;
+	struct gpu *g = calloc(1, sizeof(*g));
+	int r;
 
-	(void)m;
-	(void)o;
-	(void)b;
-	for (size_t i = 0; i < n_libraries && lib == NULL; i++)
-		lib = dlopen(libraries[i], RTLD_NOW | RTLD_LOCAL | KEEP);
-	if (lib == NULL)
-		return err_set(e, ERR_NOT_FOUND,
-		    "no GPU: the HIP runtime (libamdhip64) is not installed");
-	if ((r = load(lib, e)) != 0)
-		goto out;
-	if (hip.hipInit(0) != 0 || hip.hipGetDeviceCount(&n) != 0 || n == 0)
-		r = err_set(e, ERR_NOT_FOUND, "no GPU: the HIP runtime is "
-		    "installed and sees no device");
-	else
-		r = err_set(e, ERR_NOT_FOUND, "no GPU: %d device%s, but this "
-		    "build has no device code yet", n, n == 1 ? "" : "s");
-out:
-	dlclose(lib);
-	return r;
+	if (g == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for the backend");
+	*g = (struct gpu){ .m = m, .o = *o };
+	g->layers = calloc((size_t)m->config.n_layers, sizeof(*g->layers));
+	r = g->layers == NULL ? err_set(e, ERR_NO_MEMORY,
+	    "no memory for the backend") : check_model(m, o, e);
+	if (r == 0)
+		r = open_all(g, e);
+	if (r != 0) {
+		free_state(g);
+		return r;
+	}
+	*b = (struct backend){
+		.approximates = m->config.act_float,
+		.kv_bytes = g->cache_bytes, .scratch_bytes = g->scratch_bytes,
+		.forward = gpu_forward, .copy_page = gpu_copy_page,
+		.close = gpu_close, .state = g,
+	};
+	snprintf(b->name, sizeof(b->name), "gpu %.50s", g->device_name);
+	return 0;
 }

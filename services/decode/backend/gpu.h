@@ -1,0 +1,155 @@
+#ifndef DECODE_BACKEND_GPU_H
+#define DECODE_BACKEND_GPU_H
+
+#include "backend/backend.h"
+#include "backend/gpu_driver.h"
+#include "kernels/gpu_params.h"
+
+/*
+ * What the files of the GPU backend share: gpu.c (open, forward, close), gpu_upload.c
+ * (the model on the device), gpu_memory.c (buffers), gpu_step.c (the launches of a
+ * forward pass), gpu_graph.c (a pass recorded and replayed).
+ */
+
+/* Every kernel: member, name in the code object, what gpu.c counts it as. */
+#define GPU_KERNELS(K)                                       \
+	K(embed, "gpu_embed_rows", GPU_OP_EMBED)             \
+	K(quantise, "gpu_quantise", GPU_OP_QUANTISE)         \
+	K(set_1, "gpu_gemv_set_1", GPU_OP_PRODUCT)           \
+	K(set_2, "gpu_gemv_set_2", GPU_OP_PRODUCT)           \
+	K(set_4, "gpu_gemv_set_4", GPU_OP_PRODUCT)           \
+	K(set_8, "gpu_gemv_set_8", GPU_OP_PRODUCT)           \
+	K(add_1, "gpu_gemv_add_1", GPU_OP_PRODUCT)           \
+	K(add_2, "gpu_gemv_add_2", GPU_OP_PRODUCT)           \
+	K(add_4, "gpu_gemv_add_4", GPU_OP_PRODUCT)           \
+	K(add_8, "gpu_gemv_add_8", GPU_OP_PRODUCT)           \
+	K(gate_1, "gpu_gemv_gate_1", GPU_OP_PRODUCT)         \
+	K(gate_2, "gpu_gemv_gate_2", GPU_OP_PRODUCT)         \
+	K(gate_4, "gpu_gemv_gate_4", GPU_OP_PRODUCT)         \
+	K(gate_8, "gpu_gemv_gate_8", GPU_OP_PRODUCT)         \
+	K(gemm_set, "gpu_gemm_set", GPU_OP_PRODUCT)          \
+	K(gemm_add, "gpu_gemm_add", GPU_OP_PRODUCT)          \
+	K(gemm_gate, "gpu_gemm_gate", GPU_OP_PRODUCT)        \
+	K(store, "gpu_store", GPU_OP_STORE)                  \
+	K(attend, "gpu_attend", GPU_OP_ATTEND)               \
+	K(attend_rows, "gpu_attend_rows", GPU_OP_ATTEND)     \
+	K(final, "gpu_final_rows", GPU_OP_FINAL)             \
+	K(head_1, "gpu_head_i8_1", GPU_OP_HEAD)              \
+	K(head_2, "gpu_head_i8_2", GPU_OP_HEAD)              \
+	K(head_4, "gpu_head_i8_4", GPU_OP_HEAD)              \
+	K(head_8, "gpu_head_i8_8", GPU_OP_HEAD)              \
+	K(head_q4_1, "gpu_head_q4_1", GPU_OP_HEAD)           \
+	K(head_q4_2, "gpu_head_q4_2", GPU_OP_HEAD)           \
+	K(head_q4_4, "gpu_head_q4_4", GPU_OP_HEAD)           \
+	K(head_q4_8, "gpu_head_q4_8", GPU_OP_HEAD)           \
+	K(head_q6_1, "gpu_head_q6_1", GPU_OP_HEAD)           \
+	K(head_q6_2, "gpu_head_q6_2", GPU_OP_HEAD)           \
+	K(head_q6_4, "gpu_head_q6_4", GPU_OP_HEAD)           \
+	K(head_q6_8, "gpu_head_q6_8", GPU_OP_HEAD)           \
+	K(head_float, "gpu_head_float", GPU_OP_HEAD)         \
+	K(top, "gpu_top_keys", GPU_OP_TOP)                   \
+	K(copy, "gpu_copy_page", GPU_OP_COPY)
+
+enum gpu_kernel {
+#define K(member, name, op) GPU_KERNEL_##member,
+	GPU_KERNELS(K)
+#undef K
+	N_GPU_KERNELS
+};
+
+/* Logits are on the device for so many rows at once. */
+enum { GPU_LOGITS_ROWS = 32, GPU_GRAPHS = 64 };
+
+struct gpu_layer {
+	struct gpu_matrix qkv, o, gate, down;
+	const float *attn_norm, *attn_sub_norm, *ffn_norm, *ffn_sub_norm;
+	const float *q_norm, *k_norm;
+	uint16_t *cache;
+};
+
+/* How a head is multiplied. */
+enum gpu_head_kind { GPU_HEAD_I8, GPU_HEAD_Q4, GPU_HEAD_Q6, GPU_HEAD_FLOAT };
+
+/* What a recorded pass holds for: passes of the same shape launch the same. */
+struct gpu_shape {
+	int32_t n_rows;
+	int32_t n_tiles;	/* at least those of every row: a power of two */
+	int32_t n_wanted;
+	bool stored;		/* rows of one sequence stand together */
+};
+
+struct gpu_graph {
+	struct gpu_shape shape;
+	void *exec;		/* NULL: none */
+	uint64_t used;		/* when it was, in passes */
+};
+
+struct gpu {
+	struct gpu_driver d;
+	const struct model *m;		/* borrowed */
+	struct backend_options o;
+	char device_name[64];
+	void *stream, *module;
+	void *functions[N_GPU_KERNELS];
+
+	/* The model on the device, one piece of memory. */
+	void *weights;
+	struct gpu_layer *layers;	/* [n_layers], owned */
+	struct gpu_dense embed, head;
+	const float *norm, *rotary;
+
+	/* Buffers on the device, one piece. */
+	void *scratch, *cache;
+	size_t weights_bytes, scratch_bytes, cache_bytes;
+	float *x, *qkv, *att, *act;	/* [max_rows, their stride] */
+	int32_t x_stride, qkv_stride, att_stride, act_stride;
+	int8_t *q;			/* [max_rows, widest] */
+	float *q_scale;
+	int32_t *q_sum;
+	float *part;
+	uint32_t *done;
+	float *final_f, *final_scale, *logits;
+	int8_t *final_q;
+	int32_t *final_sum;
+	int32_t f_stride, final_q_stride;
+	int32_t dim_stride, attend_lanes, n_chunks;
+	int32_t part_rows;		/* rows that gpu_attend may have */
+	int32_t max_tiles;
+	uint64_t page_size;		/* elements of a page of one layer */
+
+	/* What changes from pass to pass, in host memory that the device reads, and
+	 * its copy on the device: rows, wanted, tables, in this order. */
+	char *staging;
+	size_t rows_at, wanted_at, tables_at, staging_bytes;
+	char *batch;
+	float *host_logits;		/* pinned, [GPU_LOGITS_ROWS, vocab] */
+	volatile uint32_t *mark;	/* pinned: the kernel that began last */
+	uint64_t n_passes;
+	struct gpu_graph graphs[GPU_GRAPHS];
+	bool dead;
+};
+
+/* gpu_memory.c: buffers for o; the sizes are known afterwards.  ERR_NO_MEMORY with what
+ * is needed and what there is. */
+int gpu_memory_take(struct gpu *g, struct err *e);
+void gpu_memory_free(struct gpu *g);
+
+/* gpu_upload.c */
+int gpu_upload(struct gpu *g, struct err *e);
+
+/* gpu_step.c: launch everything of a pass of this shape, up to the logits of the
+ * first GPU_LOGITS_ROWS wanted rows. */
+int gpu_step(struct gpu *g, const struct gpu_shape *s, struct err *e);
+/* The head for wanted rows first to first + n - 1. */
+int gpu_step_head(struct gpu *g, int32_t first, int32_t n, struct err *e);
+int gpu_launch(struct gpu *g, enum gpu_kernel k, const unsigned grid[3],
+    unsigned threads, size_t shared, void *params, struct err *e);
+
+/* gpu_graph.c: the same, recorded the first time and replayed from then on. */
+int gpu_graph_step(struct gpu *g, const struct gpu_shape *s, struct err *e);
+void gpu_graph_free(struct gpu *g);
+
+/* 0, or ERR_SYSTEM: what failed, the runtime's error and the last kernel. */
+int gpu_check(struct gpu *g, int code, const char *what, struct err *e);
+
+#endif

@@ -1,0 +1,10 @@
+/* Every kernel, as one program per device. */
+#include "gpu.h"
+#include "quantise.hip"
+#include "gemv.hip"
+#include "gemm.hip"
+#include "rotary.hip"
+#include "attention.hip"
+#include "head.hip"
+#include "top.hip"
+#include "copy.hip"

@@ -1,0 +1,258 @@
+/*
+ * Ternary matrix times 1 to GPU_FEW rows: what decoding spends its time on.  The
+ * weights of a lane's first units are asked for before anything else, so that they
+ * come while the block normalises and quantises its rows.  Codes are multiplied as
+ * they stand, 0, 1, 2 for -1, 0, 1, and the sum of the row is subtracted at the end:
+ * all of that is integers, so nothing depends on how a row is divided among lanes.
+ */
+enum { UNITS_AHEAD = 5 };	/* units that a lane has asked for: 2560 columns are
+				 * 160 units, 5 for each of 32 lanes */
+
+enum product_mode { PRODUCT_SET, PRODUCT_ADD, PRODUCT_GATE };
+
+/* Chunk of 16 columns that mask i of unit u meets. */
+DEVICE int chunk_of(int u, int i) { return u / 4 * 16 + 4 * i + u % 4; }
+
+/* Codes of mask i as bytes 0, 1, 2. */
+DEVICE u4
+codes_of(u4 w, int i)
+{
+	u4 c = { w.x >> 2 * i & 0x03030303u, w.y >> 2 * i & 0x03030303u,
+		w.z >> 2 * i & 0x03030303u, w.w >> 2 * i & 0x03030303u };
+
+	return c;
+}
+
+DEVICE int
+dot16(u4 w, u4 x, int sum)
+{
+	return dot4(w.w, x.w, dot4(w.z, x.z, dot4(w.y, x.y, dot4(w.x, x.x, sum))));
+}
+
+/*
+ * One row: the codes are masked in place, so they are 1, 4, 16 and 64 times too
+ * large, and each of the four sums is divided once, when all is added up.  A sum
+ * stays inside 32 bits: 127 * 2 * 64 * 65536 columns a lane at most.
+ */
+template<int R> struct sums {
+	int of[R];
+
+	DEVICE_MEMBER void clear()
+	{
+		for (int r = 0; r < R; r++)
+			of[r] = 0;
+	}
+	DEVICE_MEMBER void add(u4 w, int u, const int8_t *q, int stride)
+	{
+		for (int i = 0; i < 4; i++) {
+			u4 c = codes_of(w, i);
+			int at = 16 * chunk_at(chunk_of(u, i));
+
+			for (int r = 0; r < R; r++)
+				of[r] = dot16(c, load_u4(q + r * stride + at), of[r]);
+		}
+	}
+	DEVICE_MEMBER int total(int r) { return of[r]; }
+};
+
+template<> struct sums<1> {
+	int of[4];
+
+	DEVICE_MEMBER void clear() { of[0] = of[1] = of[2] = of[3] = 0; }
+	DEVICE_MEMBER void add(u4 w, int u, const int8_t *q, int)
+	{
+		for (int i = 0; i < 4; i++) {
+			uint32_t mask = 0x03030303u << 2 * i;
+			u4 c = { w.x & mask, w.y & mask, w.z & mask, w.w & mask };
+
+			of[i] = dot16(c, load_u4(q + 16 * chunk_at(chunk_of(u, i))),
+			    of[i]);
+		}
+	}
+	DEVICE_MEMBER int total(int)
+	{
+		return of[0] + (of[1] >> 2) + (of[2] >> 4) + (of[3] >> 6);
+	}
+};
+
+/* Factors for groups of columns: a float sum in the order of a lane's units. */
+template<int R> struct group_sums {
+	float of[R];
+
+	DEVICE_MEMBER void clear()
+	{
+		for (int r = 0; r < R; r++)
+			of[r] = 0;
+	}
+	DEVICE_MEMBER void add(u4 w, int u, const int8_t *q, int stride, const gpu_matrix &m,
+	    const float *scales)
+	{
+		const u4 ones = { 0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u };
+
+		for (int i = 0; i < 4; i++) {
+			u4 c = codes_of(w, i);
+			int chunk = chunk_of(u, i);
+			float scale = scales[min_i(chunk * 16 / m.group, m.n_groups - 1)];
+
+			for (int r = 0; r < R; r++) {
+				u4 x = load_u4(q + r * stride + 16 * chunk_at(chunk));
+
+				of[r] = fma_(scale, (float)(dot16(c, x, 0) -
+				    dot16(ones, x, 0)), of[r]);
+			}
+		}
+	}
+};
+
+/* A lane's units of one row of weights, the first of them already here. */
+DEVICE void
+ask(const gpu_matrix &m, int row, int lane, u4 *w)
+{
+	const uint8_t *codes = m.codes + (size_t)row * m.units * 16;
+
+	for (int i = 0; i < UNITS_AHEAD; i++) {
+		int u = lane + i * m.lanes;
+
+		if (u < m.units)
+			w[i] = load_once(codes + 16 * u);
+	}
+}
+
+template<int R> DEVICE void
+multiply(const gpu_matrix &m, int row, int lane, u4 *w, const int8_t *q, const int *sum,
+    const float *scale, float *y)
+{
+	const uint8_t *codes = m.codes + (size_t)row * m.units * 16;
+	int stride = m.units * 64;
+	sums<R> s;
+
+	s.clear();
+	for (int at = lane; at < m.units; at += UNITS_AHEAD * m.lanes) {
+		for (int i = 0; i < UNITS_AHEAD; i++) {
+			int u = at + i * m.lanes;
+
+			if (u >= m.units)
+				break;
+			if (at != lane)
+				w[i] = load_once(codes + 16 * u);
+		}
+		for (int i = 0; i < UNITS_AHEAD; i++)
+			if (at + i * m.lanes < m.units)
+				s.add(w[i], at + i * m.lanes, q, stride);
+	}
+	for (int r = 0; r < R; r++)
+		y[r] = (float)(sum_i(s.total(r), m.lanes) - sum[r]) *
+		    (m.scales[row] * scale[r]);
+}
+
+template<int R> DEVICE void
+multiply_groups(const gpu_matrix &m, int row, int lane, const int8_t *q, const float *scale,
+    float *y)
+{
+	const uint8_t *codes = m.codes + (size_t)row * m.units * 16;
+	group_sums<R> s;
+
+	s.clear();
+	for (int u = lane; u < m.units; u += m.lanes)
+		s.add(load_once(codes + 16 * u), u, q, m.units * 64, m,
+		    m.scales + (size_t)row * m.n_groups);
+	for (int r = 0; r < R; r++)
+		y[r] = sum_f(s.of[r], m.lanes) * scale[r];
+}
+
+/* All rows of activations into shared memory, in whatever form they are given. */
+template<int R> DEVICE void
+take_rows(const gpu_product &p, int8_t *q, rows_shared *s)
+{
+	int stride = p.w.units * 64;
+
+	if (p.x == nullptr) {
+		for (int i = tid(); i < p.n_rows * p.w.units * 4; i += GPU_THREADS) {
+			int r = i / (p.w.units * 4), chunk = i % (p.w.units * 4);
+
+			*(u4 *)(q + r * stride + 16 * chunk_at(chunk)) =
+			    load_u4(p.q + (size_t)r * stride + 16 * chunk);
+		}
+		if (tid() < p.n_rows) {
+			s->scale[tid()] = p.q_scale[tid()];
+			s->sum[tid()] = p.q_sum[tid()];
+		}
+	} else if (R == 1) {
+		quantise_block<true>(p, p.x, q, s);
+	} else {
+		for (int r = tid() / 32; r < p.n_rows; r += GPU_WAVES)
+			quantise_wave(p, r, q + r * stride, s);
+	}
+	sync();
+}
+
+DEVICE float
+gate(float g, float u, bool silu)
+{
+	if (!silu)
+		return (g > 0 ? g * g : 0) * u;
+	return div_(g, 1.0f + exp2_(-1.44269504f * g)) * u;
+}
+
+template<int R, product_mode MODE> DEVICE void
+put(const gpu_product &p, int out, const float *y, const float *up)
+{
+	for (int r = 0; r < R && r < p.n_rows; r++) {
+		float *to = p.y + (size_t)r * p.y_stride + out;
+
+		if (MODE == PRODUCT_SET)
+			*to = y[r];
+		else if (MODE == PRODUCT_ADD)
+			*to += y[r];
+		else
+			*to = gate(y[r], up[r], p.silu != 0);
+	}
+}
+
+/* R: rows, n_rows of them meant; the others are not read: what is in shared memory
+ * then gives numbers that are thrown away. */
+template<int R, product_mode MODE> DEVICE void
+gemv(const gpu_product &p)
+{
+	DYNAMIC_SHARED(smem);
+	SHARED rows_shared s;
+	int8_t *q = (int8_t *)smem;
+	int lanes = p.w.lanes, lane = tid() % lanes;
+	int out = bx() * (GPU_THREADS / lanes) + tid() / lanes;
+	bool grouped = p.w.n_groups > 1, last = out >= p.w.n_out;
+	int row = MODE == PRODUCT_GATE ? out / GPU_GATE_ROWS * 2 * GPU_GATE_ROWS +
+	    out % GPU_GATE_ROWS : out;
+	u4 w[UNITS_AHEAD], w_up[UNITS_AHEAD];
+	float y[R], up[R];
+
+	/* Past the end: the last row again, so that all lanes go the same way. */
+	if (last)
+		row = 0;
+	if (!grouped) {
+		ask(p.w, row, lane, w);
+		if (MODE == PRODUCT_GATE)
+			ask(p.w, row + GPU_GATE_ROWS, lane, w_up);
+	}
+	take_rows<R>(p, q, &s);
+	if (grouped) {
+		multiply_groups<R>(p.w, row, lane, q, s.scale, y);
+		if (MODE == PRODUCT_GATE)
+			multiply_groups<R>(p.w, row + GPU_GATE_ROWS, lane, q, s.scale, up);
+	} else {
+		multiply<R>(p.w, row, lane, w, q, s.sum, s.scale, y);
+		if (MODE == PRODUCT_GATE)
+			multiply<R>(p.w, row + GPU_GATE_ROWS, lane, w_up, q, s.sum,
+			    s.scale, up);
+	}
+	if (lane == 0 && !last)
+		put<R, MODE>(p, out, y, up);
+}
+
+#define GEMV(R)                                                                       \
+	KERNEL(GPU_THREADS, gpu_gemv_set_##R, gpu_product) { gemv<R, PRODUCT_SET>(p); }  \
+	KERNEL(GPU_THREADS, gpu_gemv_add_##R, gpu_product) { gemv<R, PRODUCT_ADD>(p); }  \
+	KERNEL(GPU_THREADS, gpu_gemv_gate_##R, gpu_product) { gemv<R, PRODUCT_GATE>(p); }
+GEMV(1)
+GEMV(2)
+GEMV(4)
+GEMV(8)

@@ -1,0 +1,192 @@
+#ifndef DECODE_GPU_PARAMS_H
+#define DECODE_GPU_PARAMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What the host hands to the kernels: the same structs in C and in HIP; each
+ * kernel takes one of them, by value.  Every pointer is a device address.  Rows
+ * of floats are padded with zeros to a multiple of 4, rows of int8 to whole
+ * blocks of 256 (TERNARY_BLOCK of model.h).
+ */
+enum {
+	GPU_THREADS = 256,	/* of a block, but where a kernel says otherwise */
+	GPU_WAVES = GPU_THREADS / 32,
+	GPU_FEW = 8,		/* rows that a GEMV takes at once */
+	GPU_PAGE = 32,		/* KV_PAGE */
+	GPU_TILE = 64,		/* positions of one softmax: two pages */
+	GPU_HEADS = 4,		/* query heads that share a read of the cache */
+	GPU_ATTEND_THREADS = 128,
+	GPU_HEAD_DIM_MAX = 256,
+	GPU_GEMM_OUT = 128,	/* tile of a block of GEMM: outputs, rows */
+	GPU_GEMM_ROWS = 64,
+	GPU_GEMM_THREADS = 128,
+	GPU_GATE_ROWS = 16,	/* of gate, then of up, in a gate matrix */
+	GPU_TOP = 64,		/* keys that a block of top-k leaves of GPU_SORT */
+	GPU_SORT = 1024,
+	GPU_SMEM = 57344,	/* bytes of activations that a block may have:
+				 * with its own it has to stay under 64 KiB */
+};
+
+/* Each kernel writes its id to host memory as it starts, so that after a fault
+ * the host can say which one it was.  First member of what every kernel takes. */
+struct gpu_mark {
+	uint32_t *at;
+	uint32_t id;
+};
+
+/* One row of a batch. */
+struct gpu_row {
+	int32_t token;
+	int32_t pos;
+	int32_t table;		/* its page table begins here in tables */
+	int32_t pad;
+};
+
+/* What changes from step to step; it stays at one address, so that a graph can
+ * hold it. */
+struct gpu_batch {
+	const struct gpu_row *rows;
+	const int32_t *tables;	/* page tables, one after another */
+	const int32_t *wanted;	/* rows whose logits are wanted */
+};
+
+/*
+ * A ternary matrix in layout T2 (model.h).  A row is units of 16 bytes: unit u
+ * holds the columns (u / 4) * 256 + 64 i + (u % 4) * 16 + 0..15, i = 0..3, in bits
+ * 2i..2i+1 of its bytes.  rows is a multiple of 32; rows beyond those of the model
+ * have factors of 0.  A gate matrix has GPU_GATE_ROWS of gate and as many of up in
+ * turns, and n_out counts pairs.
+ */
+struct gpu_matrix {
+	const uint8_t *codes;	/* [rows, units * 16] */
+	const float *scales;	/* [rows, n_groups] */
+	int32_t n_out;		/* rows of y */
+	int32_t units;
+	int32_t group;		/* columns that share a factor: a multiple of 64 */
+	int32_t n_groups;
+	int32_t lanes;		/* that share a row in a GEMV: a power of two */
+};
+
+/*
+ * y = or += w times rows.  The rows are x, normalised (if norm) and quantised by
+ * every block for itself, or what gpu_quantise has made of them.
+ */
+struct gpu_product {
+	struct gpu_mark mark;
+	struct gpu_matrix w;
+	const float *x;		/* [n_rows, x_stride]; NULL: take q */
+	const float *norm;	/* [n_in] weight of an RMSNorm before, or NULL */
+	int8_t *q;		/* [n_rows, 64 * units]: value = q * q_scale */
+	float *q_scale;		/* [n_rows] */
+	int32_t *q_sum;		/* [n_rows] */
+	float *y;		/* [n_rows, y_stride] */
+	int32_t x_stride, y_stride;
+	int32_t n_in;
+	int32_t n_rows;
+	int32_t silu;		/* of a gate; else relu squared */
+	float eps;
+};
+
+struct gpu_attention {
+	struct gpu_mark mark;
+	struct gpu_batch batch;
+	float *qkv;		/* [n_rows, qkv_stride]: q, k, v of each row */
+	const float *q_norm, *k_norm;	/* [head_dim] or NULL */
+	const float *rotary;	/* [n_ctx, head_dim / 2, 2]: cosine, sine */
+	uint16_t *cache;	/* of the layer: [page, kv head, key or value,
+				 * GPU_PAGE, dim_stride] f16 */
+	float *part;		/* [row, chunk, tile, GPU_HEADS, dim_stride + 2]:
+				 * sums, maximum, weight */
+	uint32_t *done;		/* [row, chunk]: 0 before and after */
+	float *out;		/* [n_rows, out_stride] */
+	int32_t qkv_stride, out_stride;
+	int32_t n_heads, n_kv_heads, head_dim;
+	int32_t dim_stride;	/* of a position in cache: a multiple of 8 */
+	int32_t lanes;		/* that share a position: 8 dimensions each */
+	int32_t n_tiles;	/* room for each row in part */
+	int32_t n_rows;
+	int32_t interleaved;	/* pairs (2i, 2i + 1) */
+	int32_t stored;		/* gpu_store has rotated q and stored k and v */
+	float eps;
+	float factor;		/* of a product with a key: log2(e) / sqrt(dim) */
+};
+
+/* enum dense_type of model.h, of what is left of it here. */
+enum { GPU_BF16 = 1, GPU_I8 = 2, GPU_F32 = 3, GPU_F16 = 6, GPU_Q6 = 7, GPU_Q4 = 8 };
+
+/*
+ * Embedding or head: rows of units * 16 bytes, zeros at the end.  Packed ones (packed.h):
+ * of Q4 unit u has the columns (u / 4) * 128 + (u % 4) * 16 + 0..15 in the lower halves
+ * of its bytes and those 64 further in the upper; of Q6 three units belong together.
+ */
+struct gpu_dense {
+	const uint8_t *data;
+	const float *scales;	/* [n_out, n_groups]; NULL: not int8 */
+	int32_t type;
+	int32_t n_out, n_in;
+	int32_t units;
+	int32_t group, n_groups;
+	int32_t lanes;		/* of a packed head: that share a row */
+};
+
+struct gpu_embed {
+	struct gpu_mark mark;
+	struct gpu_dense w;
+	struct gpu_batch batch;
+	float *x;		/* [n_rows, x_stride] */
+	int32_t x_stride;
+};
+
+/* The rows before the head: normalised, as floats and as 16-bit integers. */
+struct gpu_final {
+	struct gpu_mark mark;
+	struct gpu_batch batch;
+	const float *x;		/* [rows of the batch, x_stride] */
+	const float *norm;	/* [n_in] */
+	float *f;		/* [n_rows, f_stride] */
+	int8_t *q;		/* [n_rows, 2, q_stride]: value = scale * (256 *
+				 * first + second) */
+	float *scale;		/* [n_rows] */
+	int32_t *sum;		/* [n_rows, 2]: of the planes */
+	int32_t n_in, x_stride, f_stride, q_stride;
+	float eps;
+};
+
+struct gpu_head {
+	struct gpu_mark mark;
+	struct gpu_dense w;
+	const float *f;		/* as gpu_final leaves them */
+	const int8_t *q;
+	const float *scale;
+	const int32_t *sum;
+	float *logits;		/* [n_rows, n_out] */
+	int32_t f_stride, q_stride;
+	int32_t n_rows;		/* at most GPU_FEW */
+};
+
+/*
+ * The GPU_TOP largest of each GPU_SORT of a row, sorted.  A key is the logit as an
+ * integer of the same order, above ~id, so larger logits come first and lower ids
+ * among equals.
+ */
+struct gpu_top {
+	struct gpu_mark mark;
+	const float *logits;	/* [n_rows, n]; NULL: keys */
+	const uint64_t *keys;	/* [n_rows, keys_stride], n of a row */
+	uint64_t *out;		/* [n_rows, out_stride] */
+	int32_t n;
+	int32_t keys_stride, out_stride;
+};
+
+/* Positions 0..n-1 of page from to page to, a block per layer. */
+struct gpu_copy {
+	struct gpu_mark mark;
+	uint16_t *cache;	/* of the first layer */
+	uint64_t layer_stride;	/* elements */
+	int32_t n_kv_heads, dim_stride;
+	int32_t from, to, n;
+};
+
+#endif

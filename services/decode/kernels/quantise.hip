@@ -1,0 +1,159 @@
+/*
+ * RMSNorm and int8.  The codes do not depend on the root: q = round(127 x w / max
+ * |x w|), so sum of squares and maximum are found in one pass, and only the factor
+ * knows both.  The order of the sum is always the same: eight slices, each by the
+ * lanes of a wave and a butterfly, then one after another.  One row has a slice per
+ * wave; of several rows each has a wave of its own, which does the slices in turn.
+ */
+struct measure {
+	float squares, top;
+};
+
+/* What the rows of a block are, in its shared memory. */
+struct rows_shared {
+	measure slice[GPU_WAVES];
+	float scale[GPU_FEW];
+	int sum[GPU_FEW];
+};
+
+/* Of the slice: sum of x^2 and max |x w|.  w may be NULL: 1. */
+DEVICE measure
+measure_slice(const float *x, const float *w, int n4, int slice)
+{
+	measure r = { 0, 0 };
+
+	for (int i = slice * 32 + tid() % 32; i < n4; i += GPU_THREADS) {
+		f4 v = ((const f4 *)x)[i];
+
+		r.squares = fma_(v.x, v.x, r.squares);
+		r.squares = fma_(v.y, v.y, r.squares);
+		r.squares = fma_(v.z, v.z, r.squares);
+		r.squares = fma_(v.w, v.w, r.squares);
+		if (w != nullptr) {
+			f4 m = ((const f4 *)w)[i];
+
+			v.x *= m.x, v.y *= m.y, v.z *= m.z, v.w *= m.w;
+		}
+		r.top = max_(r.top, max_(max_(abs_(v.x), abs_(v.y)),
+		    max_(abs_(v.z), abs_(v.w))));
+	}
+	r.squares = sum_f(r.squares, 32);
+	r.top = top_f(r.top, 32);
+	return r;
+}
+
+DEVICE measure
+join(measure a, measure b)
+{
+	measure r = { a.squares + b.squares, max_(a.top, b.top) };
+
+	return r;
+}
+
+/* What a row is multiplied with before it is rounded, and what a step is worth. */
+DEVICE float
+row_factor(measure m, bool normed, int n, float eps, float *scale)
+{
+	float inv = normed ? div_(1.0f, sqrt_(div_(m.squares, (float)n) + eps)) : 1.0f;
+	float top = max_(m.top * inv, 1e-5f);
+
+	*scale = div_(top, 127.0f);
+	return div_(127.0f, top) * inv;
+}
+
+/*
+ * Where a chunk of 16 columns is in a row of int8 in shared memory: those of odd
+ * blocks change places, so that lanes which read the same chunk of neighbouring
+ * blocks meet other banks.
+ */
+DEVICE int
+chunk_at(int chunk)
+{
+	return chunk ^ (chunk >> 4 & 1) << 2;
+}
+
+/* Columns at 4 of a row; returns their sum. */
+DEVICE int
+quantise_4(const float *x, const float *w, int at, int n4, float factor, uint32_t *packed)
+{
+	*packed = 0;
+	if (at >= n4)
+		return 0;
+	f4 v = ((const f4 *)x)[at];
+
+	if (w != nullptr) {
+		f4 m = ((const f4 *)w)[at];
+
+		v.x *= m.x, v.y *= m.y, v.z *= m.z, v.w *= m.w;
+	}
+	*packed = pack4(to_i8(v.x * factor), to_i8(v.y * factor), to_i8(v.z * factor),
+	    to_i8(v.w * factor));
+	return dot4s(*packed, 0x01010101u, 0);
+}
+
+/* One row by all waves: q [64 * units], s->scale[0], s->sum[0].  A barrier is left
+ * to the caller. */
+template<bool swizzled> DEVICE void
+quantise_block(const gpu_product &p, const float *x, int8_t *q, rows_shared *s)
+{
+	int n4 = (p.n_in + 3) / 4, total = 0;
+	measure m = measure_slice(x, p.norm, n4, tid() / 32);
+	float factor, scale;
+
+	if (tid() % 32 == 0)
+		s->slice[tid() / 32] = m;
+	if (tid() == 0)
+		s->sum[0] = 0;
+	sync();
+	m = s->slice[0];
+	for (int i = 1; i < GPU_WAVES; i++)
+		m = join(m, s->slice[i]);
+	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
+	for (int i = tid(); i < p.w.units * 16; i += GPU_THREADS) {
+		int to = swizzled ? chunk_at(i / 4) * 4 + i % 4 : i;
+
+		total += quantise_4(x, p.norm, i, n4, factor, (uint32_t *)q + to);
+	}
+	total = sum_i(total, 32);
+	if (tid() % 32 == 0)
+		add_shared(&s->sum[0], total);
+	if (tid() == 0)
+		s->scale[0] = scale;
+}
+
+/* Row r of several by one wave: q [64 * units], s->scale[r], s->sum[r]. */
+DEVICE void
+quantise_wave(const gpu_product &p, int r, int8_t *q, rows_shared *s)
+{
+	const float *x = p.x + (size_t)r * p.x_stride;
+	int n4 = (p.n_in + 3) / 4, total = 0;
+	measure m = measure_slice(x, p.norm, n4, 0);
+	float factor, scale;
+
+	for (int i = 1; i < GPU_WAVES; i++)
+		m = join(m, measure_slice(x, p.norm, n4, i));
+	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
+	for (int i = tid() % 32; i < p.w.units * 16; i += 32)
+		total += quantise_4(x, p.norm, i, n4, factor,
+		    (uint32_t *)q + chunk_at(i / 4) * 4 + i % 4);
+	total = sum_i(total, 32);
+	if (tid() % 32 == 0) {
+		s->scale[r] = scale;
+		s->sum[r] = total;
+	}
+}
+
+/* Rows for products that do not quantise for themselves: a block per row. */
+KERNEL(GPU_THREADS, gpu_quantise, gpu_product)
+{
+	SHARED rows_shared s;
+	int r = bx();
+
+	quantise_block<false>(p, p.x + (size_t)r * p.x_stride,
+	    p.q + (size_t)r * p.w.units * 64, &s);
+	sync();
+	if (tid() == 0) {
+		p.q_scale[r] = s.scale[0];
+		p.q_sum[r] = s.sum[0];
+	}
+}

@@ -1,0 +1,48 @@
+#ifndef TESTS_GPU_EMULATOR_H
+#define TESTS_GPU_EMULATOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Runs kernels on the CPU, for tests of what cannot be run here otherwise: each
+ * thread of a block is a coroutine that goes on until it waits for its wave or
+ * its block.  It finds what a device would not tell: waves that part ways before
+ * a shuffle, barriers that not everybody reaches, halves of a wave that differ
+ * where they must not.  It says nothing about time.
+ */
+enum { EMULATED_WORDS = 8, EMULATED_THREADS_MAX = 1024 };
+
+struct emulated_kernel {
+	const char *name;
+	void (*run)(const void *params);
+	int threads;		/* of a block, at most */
+	size_t size;		/* bytes of params */
+	const emulated_kernel *next;
+
+	emulated_kernel(const char *name, void (*run)(const void *), int threads,
+	    size_t size);
+};
+
+struct emulated_place {
+	int thread;
+	int block[3];
+};
+
+extern emulated_place emulated_at;
+extern const emulated_kernel *emulated_kernels;
+
+/* What a thread of a kernel may do. */
+uint8_t *emulated_shared();
+void emulated_sync();
+/* What every lane of the wave gave, [32][EMULATED_WORDS]; good until the next. */
+const uint32_t *emulated_gather(const uint32_t *mine, int n);
+void emulated_check(bool good, const char *what);
+float emulated_half_float(uint16_t h);
+uint16_t emulated_float_half(float f);
+
+/* All blocks, one after another.  shared: bytes of dynamic shared memory. */
+void emulated_launch(const emulated_kernel *k, const int grid[3], int threads,
+    size_t shared, const void *params);
+
+#endif

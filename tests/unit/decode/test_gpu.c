@@ -1,0 +1,140 @@
+/*
+ * The GPU backend on an emulator (tests/gpu), three times, since the matrix
+ * instructions of gfx11, gfx12 and sm_90 want their operands in different lanes.
+ * The library that is emulated is found like the real one, so this program starts
+ * itself again with each of them in LD_LIBRARY_PATH.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backend/gpu_code.h"
+#include "backend_world.h"
+#include "random_model.h"
+#include "slow.h"
+
+static const char *const targets[] = { "gfx11", "gfx12", "sm90" };
+
+/* Past a tile of attention (64), past a GEMV (8 rows), and a short one. */
+static void
+shorten(void)
+{
+	lengths[0] = 66;
+	lengths[1] = 9;
+	lengths[2] = 3;
+}
+
+static void
+open_named(const struct model *m, const char *name, struct backend *b)
+{
+	struct backend_options o = { .name = name, .n_threads = 2, .n_pages = N_PAGES,
+		.max_rows = 256, .n_ctx = 128 };
+	struct err e;
+
+	ck_assert_msg(backend_open(m, &o, b, &e) == 0, "%s", e.text);
+}
+
+START_TEST(logits_are_the_oracles_within_rounding)
+{
+	static const struct plan plan = { .chunk = 32, .together = true };
+	struct backend b;
+	static struct model m;
+	double d;
+
+	random_model(&random_shapes[_i], &m);
+	open_named(&m, "ref", &b);
+	run(&b, &plan, m.config.vocab, want);
+	b.close(&b);
+	open_named(&m, "gpu", &b);
+	run(&b, &plan, m.config.vocab, got);
+	b.close(&b);
+	d = distance(m.config.vocab);
+	printf("%s, %s: distance %.2e\n", getenv("EMULATED"), random_shapes[_i].what, d);
+	ck_assert_msg(d < 0.03, "%s: %g", random_shapes[_i].what, d);
+}
+END_TEST
+
+/* Coroutines take their time: shapes that go all ways through the kernels. */
+static const int shapes_cut[] = { 0, 6, 8, 11 };
+
+START_TEST(logits_do_not_depend_on_company_cuts_or_pages)
+{
+	static const struct plan base = { .chunk = N_MAX };
+	static struct model m;
+	struct backend b;
+
+	random_model(&random_shapes[shapes_cut[_i]], &m);
+	open_named(&m, "gpu", &b);
+	run(&b, &base, m.config.vocab, want);
+	for (int i = 0; i < (int)(sizeof(chunks) / sizeof(chunks[0])); i++) {
+		struct plan p = { .chunk = chunks[i], .together = i % 2 == 0,
+			.permuted = i / 2 & 1, .last_only = (i + 1) / 2 & 1 };
+
+		run(&b, &p, m.config.vocab, got);
+		compare(&p, m.config.vocab, getenv("EMULATED"), 1);
+	}
+	b.close(&b);
+}
+END_TEST
+
+/* All shapes on one target; what the others do differently two shapes show. */
+static int
+run_tests(void)
+{
+	bool first = strcmp(getenv("EMULATED"), targets[0]) == 0;
+	Suite *s = suite_create("gpu");
+	TCase *t = tcase_create("gpu");
+	SRunner *r = srunner_create(s);
+	int failed;
+
+	tcase_set_timeout(t, 300);
+	tcase_add_loop_test(t, logits_are_the_oracles_within_rounding, 0,
+	    first ? N_RANDOM_SHAPES : 2);
+	tcase_add_loop_test(t, logits_do_not_depend_on_company_cuts_or_pages, 0,
+	    first ? (int)(sizeof(shapes_cut) / sizeof(shapes_cut[0])) : 1);
+	suite_add_tcase(s, t);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int
+run_with(const char *program, const char *target)
+{
+	char dir[256];
+	int status;
+	pid_t pid;
+
+	snprintf(dir, sizeof(dir), "%s/gpu/%s", BUILD, target);
+	fflush(stdout);
+	if ((pid = fork()) == 0) {
+		setenv("LD_LIBRARY_PATH", dir, 1);
+		setenv("EMULATED", target, 1);
+		execl("/proc/self/exe", program, (char *)NULL);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return EXIT_FAILURE;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+}
+
+int
+main(int argc, char **argv)
+{
+	int failed = 0;
+
+	(void)argc;
+	shorten();
+	if (getenv("EMULATED") != NULL)
+		return run_tests();
+	if (gpu_codes[0].name == NULL || SLOW) {
+		printf("not run: no code for a GPU in this build, or coroutines that "
+		    "its sanitizer does not know\n");
+		return EXIT_SUCCESS;
+	}
+	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
+		failed += run_with(argv[0], targets[i]) != EXIT_SUCCESS;
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
