@@ -2,7 +2,8 @@
  * The GPU backend on an emulator (tests/gpu), three times, since the matrix
  * instructions of gfx11, gfx12 and sm_90 want their operands in different lanes.
  * The library that is emulated is found like the real one, so this program starts
- * itself again with each of them in LD_LIBRARY_PATH.
+ * itself again with each of them in LD_LIBRARY_PATH.  On a machine with a device,
+ * GPU_TARGET=device runs everything on that.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +51,7 @@ START_TEST(logits_are_the_oracles_within_rounding)
 	run(&b, &plan, m.config.vocab, got);
 	b.close(&b);
 	d = distance(m.config.vocab);
-	printf("%s, %s: distance %.2e\n", getenv("EMULATED"), random_shapes[_i].what, d);
+	printf("%s, %s: distance %.2e\n", getenv("GPU_TARGET"), random_shapes[_i].what, d);
 	ck_assert_msg(d < 0.03, "%s: %g", random_shapes[_i].what, d);
 }
 END_TEST
@@ -72,7 +73,7 @@ START_TEST(logits_do_not_depend_on_company_cuts_or_pages)
 			.permuted = i / 2 & 1, .last_only = (i + 1) / 2 & 1 };
 
 		run(&b, &p, m.config.vocab, got);
-		compare(&p, m.config.vocab, getenv("EMULATED"), 1);
+		compare(&p, m.config.vocab, getenv("GPU_TARGET"), 1);
 	}
 	b.close(&b);
 }
@@ -82,7 +83,9 @@ END_TEST
 static int
 run_tests(void)
 {
-	bool first = strcmp(getenv("EMULATED"), targets[0]) == 0;
+	const char *target = getenv("GPU_TARGET");
+	bool first = strcmp(target, targets[0]) == 0 || strcmp(target, "device") == 0;
+
 	Suite *s = suite_create("gpu");
 	TCase *t = tcase_create("gpu");
 	SRunner *r = srunner_create(s);
@@ -111,7 +114,7 @@ run_with(const char *program, const char *target)
 	fflush(stdout);
 	if ((pid = fork()) == 0) {
 		setenv("LD_LIBRARY_PATH", dir, 1);
-		setenv("EMULATED", target, 1);
+		setenv("GPU_TARGET", target, 1);
 		execl("/proc/self/exe", program, (char *)NULL);
 		_exit(127);
 	}
@@ -127,7 +130,7 @@ main(int argc, char **argv)
 
 	(void)argc;
 	shorten();
-	if (getenv("EMULATED") != NULL)
+	if (getenv("GPU_TARGET") != NULL)
 		return run_tests();
 	if (gpu_codes[0].name == NULL || SLOW) {
 		printf("not run: no code for a GPU in this build, or coroutines that "
