@@ -17,6 +17,7 @@ const char gateway_plain[] = "{\"model\":\"fake\",\"seed\":9,"
 struct process gateway;
 char gateway_dir[64];
 int gateway_port;
+const char *gateway_options[3] = { "--max-streams", "2" };
 static unsigned life = 1;	/* of the worker */
 
 void
@@ -25,7 +26,7 @@ gateway_start(void)
 	char bind[32];
 	const char *args[] = { BUILD "/bin/1bit-halo-server", "--bind", bind,
 		"--runtime-dir", gateway_dir, "--resume-timeout-s", "4", "--verbose",
-		"--max-streams", "2",
+		gateway_options[0], gateway_options[1], gateway_options[2],
 		NULL };
 
 	process_make_dir(gateway_dir);

@@ -19,6 +19,8 @@ extern char gateway_dir[64];
 extern int gateway_port;
 
 void gateway_start(void);
+/* Two arguments more for it, or NULL: set before. */
+extern const char *gateway_options[3];
 
 /* The worker gets another life. */
 void gateway_restart_worker(bool ready);
