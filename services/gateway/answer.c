@@ -109,6 +109,9 @@ answer_taken(struct run *run, struct choice *c, const struct piece *list)
 	    (list->n_tokens > 0 ? list->n_tokens : 1));
 	if (c->finish == NULL)
 		return;
+	answer_keep(run, c);
+	if (run->n_open == 1)
+		answer_unlist(run);
 	upstream_close(c->up);
 	c->up = NULL;
 	run->n_open--;
@@ -167,13 +170,13 @@ submit_all(struct run *run, bool thinks, struct err *e)
 	if (run->choices == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for the answers");
 	run->n_choices = n;
+	run->thinks = thinks && q->chat && !q->raw_reasoning;
 	for (int i = 0; r == 0 && i < n; i++) {
 		struct choice *c = &run->choices[i];
 
 		c->prompt = (size_t)(i / q->best_of);
 		c->shown.index = i;
-		reasoning_init(&c->reasoning, thinks && q->chat &&
-		    !q->raw_reasoning);
+		reasoning_init(&c->reasoning, run->thinks);
 		r = submit(run, c, i % q->best_of, e);
 	}
 	return r;
@@ -256,8 +259,8 @@ admitted(struct run *run)
 	return count_tokens(run);
 }
 
-static void
-free_run(struct run *run)
+void
+answer_end(struct run *run)
 {
 	for (int i = 0; i < run->n_choices; i++) {
 		struct choice *c = &run->choices[i];
@@ -292,6 +295,6 @@ answer(struct gateway *gw, struct web_request *rq,
 		return;
 	}
 	n_tokens = admitted(&run);
-	free_run(&run);
+	answer_end(&run);
 	caller_leave(caller, n_tokens);
 }

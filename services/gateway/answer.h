@@ -13,4 +13,12 @@
 void answer(struct gateway *gw, struct web_request *rq,
     const struct openai_request *q, struct caller *caller);
 
+/*
+ * Take up a kept stream (parked.h; it is the answer's from here on) for a client
+ * that has the first from bytes of its text: the rest, and what follows.  Always
+ * answers, likewise.
+ */
+void answer_resume(struct gateway *gw, struct web_request *rq,
+    struct caller *caller, struct parked_stream *s, size_t from);
+
 #endif

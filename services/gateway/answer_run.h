@@ -4,6 +4,7 @@
 #include "answer.h"
 #include "openai.h"
 #include "openai_text.h"
+#include "parked.h"
 #include "reasoning.h"
 
 /*
@@ -41,6 +42,12 @@ struct run {
 	struct openai_usage total;
 	int64_t start_ns, first_ns;	/* 0: no token yet */
 	struct buf out;
+	bool thinks;			/* thoughts are told from answers */
+	bool resumed;			/* said and thought have what comes first */
+	size_t from;			/* and where that begins */
+	struct parked_running running;	/* while it is listed */
+	bool listed;
+	atomic_bool let_go;		/* the client came back on another way */
 };
 
 /*
@@ -57,6 +64,17 @@ int answer_take(struct run *run, struct choice *c, const struct piece *p,
 /* All of list was taken by the client: the worker may forget it.  After the
  * last, c is over. */
 void answer_taken(struct run *run, struct choice *c, const struct piece *list);
+
+/* Frees what run has; cancels what is open. */
+void answer_end(struct run *run);
+
+/* answer_park.c.  A stream is listed while it runs, so that it can be asked to let
+ * go; then, or when the client is gone, or when it is over, it is kept. */
+void answer_list(struct run *run);
+void answer_unlist(struct run *run);
+void answer_keep(struct run *run, struct choice *c);
+/* The events of what a resumed one has already. */
+void answer_kept(struct run *run, struct choice *c);
 
 /* Both always answer. */
 void answer_stream(struct run *run);

@@ -214,7 +214,7 @@ write_news(struct stream *s, struct err *e)
 {
 	struct run *run = s->run;
 
-	if (web_client_gone(run->rq))
+	if (run->let_go || web_client_gone(run->rq))
 		return 1;
 	add_news(run);
 	if (run->out.len == 0 && clock_ms() - s->written_ms >= ANSWER_WAIT_MS)
@@ -251,10 +251,13 @@ run_stream(struct stream *s, struct err *e)
 		if ((r = openai_text_init(&c->event, &run->a, &c->shown,
 		    e)) != 0)
 			return r;
-		add_first(run, c);
+		if (run->resumed)
+			answer_kept(run, c);
+		else
+			add_first(run, c);
 	}
 	/* Of several, two workers could write at once. */
-	if ((r = flush(s, e)) == 0 && run->n_choices == 1)
+	if ((r = flush(s, e)) == 0 && run->n_choices == 1 && run->n_open == 1)
 		upstream_set_sink(run->choices[0].up, write_at_once, s);
 	while (r == 0 && run->n_open > 0) {
 		bool any = false;
@@ -263,7 +266,8 @@ run_stream(struct stream *s, struct err *e)
 			break;
 		for (int i = 0; i < run->n_choices; i++)
 			any = any || s->lists[i] != NULL;
-		r = any ? write_pieces(s, e) : write_news(s, e);
+		r = any && !run->let_go ? write_pieces(s, e) :
+		    write_news(s, e);
 		for (int i = 0; i < run->n_choices; i++)
 			piece_list_free(s->lists[i]);
 	}
@@ -275,7 +279,14 @@ answer_stream(struct run *run)
 {
 	struct stream s = { .run = run };
 	struct err e;
-	int r = run_stream(&s, &e);
+	int r;
+
+	answer_list(run);
+	r = run_stream(&s, &e);
+	for (int i = 0; i < run->n_choices; i++)
+		if (run->choices[i].up != NULL && (r == 1 || r == ERR_LOST))
+			answer_keep(run, &run->choices[i]);
+	answer_unlist(run);
 
 	if (r < 0) {
 		log_warn("answer request=%s: %s", web_request_id(run->rq),

@@ -325,6 +325,14 @@ int
 fleet_submit(struct fleet *f, const char *model, const char *session,
     json_t *generate, struct upstream_request **q, struct err *e)
 {
+	return fleet_go_on(f, model, session, generate, NULL, q, e);
+}
+
+int
+fleet_go_on(struct fleet *f, const char *model, const char *session,
+    json_t *generate, const struct upstream_begun *begun,
+    struct upstream_request **q, struct err *e)
+{
 	struct err why;
 	unsigned set;
 	int i, r;
@@ -333,12 +341,12 @@ fleet_submit(struct fleet *f, const char *model, const char *session,
 		return r;
 	if ((i = choose(f, set, session, e)) < 0)
 		return (int)e->code;
-	r = upstream_submit(f->u[i], generate, q, e);
+	r = upstream_go_on(f->u[i], generate, begun, q, e);
 	while (may_pass_over(r)) {
 		set &= ~(1u << i);
 		if (set == 0 || (i = choose(f, set, session, &why)) < 0)
 			break;	/* the first one's reason */
-		r = upstream_submit(f->u[i], generate, q, &why);
+		r = upstream_go_on(f->u[i], generate, begun, q, &why);
 		if (r != 0 && !may_pass_over(r))
 			*e = why;
 		else if (r != 0)

@@ -57,4 +57,9 @@ struct upstream *fleet_pick(struct fleet *f, const char *model,
 int fleet_submit(struct fleet *f, const char *model, const char *session,
     json_t *generate, struct upstream_request **q, struct err *e);
 
+/* The same for one that was begun: see upstream_go_on. */
+int fleet_go_on(struct fleet *f, const char *model, const char *session,
+    json_t *generate, const struct upstream_begun *begun,
+    struct upstream_request **q, struct err *e);
+
 #endif

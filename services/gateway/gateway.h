@@ -8,6 +8,7 @@
 #include "fleet.h"
 #include "limits.h"
 #include "options.h"
+#include "parked.h"
 #include "places.h"
 #include "queue.h"
 #include "stats.h"
@@ -23,6 +24,7 @@ struct gateway {
 	struct queue queue;
 	struct stats stats;
 	struct fleet *fleet;
+	struct parked parked;
 	struct web *web;	/* main's own: web_stop frees it under the others */
 	atomic_bool draining;	/* SIGTERM came */
 	char boot[17];
@@ -43,6 +45,8 @@ web_handler route_apply_template;
 web_handler route_props;
 web_handler route_slots;
 web_handler route_later;
+web_handler route_stream;
+web_handler route_stream_delete;
 web_handler route_models;
 web_handler route_model;
 web_handler route_sessions;

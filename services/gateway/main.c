@@ -114,6 +114,7 @@ on_tick(void *arg)
 
 	if (t->watched && bus_server_healthy(t->server))
 		notify_alive();
+	parked_expire(&t->gw->parked, clock_ms());
 	fleet_health(t->gw->fleet, &h);
 	if (h.state != t->state)
 		notify_status(h.state == UPSTREAM_READY ? "ready" : h.reason);
@@ -164,6 +165,8 @@ main(int argc, char *argv[])
 		.resume_ms = gw.options.resume_timeout_s * 1000,
 	};
 	stats_init(&gw.stats);
+	parked_init(&gw.parked, gw.options.resume_window_s * 1000,
+	    (size_t)gw.options.resume_window_mb << 20);
 	random_hex(gw.boot, 8);
 	gw.start_ms = clock_ms();
 	if (loop_init(&loop) != 0)

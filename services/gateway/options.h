@@ -35,6 +35,10 @@
 	    "after which a request is given up")                              \
 	F(INT, resume_timeout_s, 1, 3600, "30", "s",                          \
 	    "how long a stream waits for a worker that went away")            \
+	F(INT, resume_window_s, 0, 86400, "300", "s",                         \
+	    "how long a stream is kept for a client that comes back")         \
+	F(INT, resume_window_mb, 1, 65536, "64", "MiB",                       \
+	    "of what is kept so; the oldest go first")                        \
 	F(INT, drain_timeout_s, 0, 3600, "30", "s",                           \
 	    "how long open requests may go on after SIGTERM")                 \
 	F(STR, log_format, 4, 4, "\"text\"", "", "text or json")              \

@@ -1,5 +1,6 @@
 #include "pieces.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,7 +37,20 @@ pieces_free(struct pieces *p)
 	piece_list_free(p->first);
 	piece_list_free(p->aside);
 	json_decref(p->tokens);
+	buf_free(&p->text);
 	*p = (struct pieces){ 0 };
+}
+
+int
+pieces_preset(struct pieces *p, const json_t *tokens, const char *text,
+    size_t n_text, struct err *e)
+{
+	buf_add(&p->text, text, n_text);
+	if (p->text.failed ||
+	    json_array_extend(p->tokens, (json_t *)(uintptr_t)tokens) != 0)
+		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
+	p->next = p->known = (int64_t)json_array_size(tokens);
+	return 0;
 }
 
 static bool
@@ -80,7 +94,9 @@ piece_new(const struct decode_piece *d, int64_t time_us)
 static int
 append(struct pieces *p, struct piece *new, struct err *e)
 {
-	if (json_array_extend(p->tokens, new->tokens) != 0) {
+	buf_add(&p->text, new->text, new->n_text);
+	if (p->text.failed ||
+	    json_array_extend(p->tokens, new->tokens) != 0) {
 		piece_list_free(new);
 		return err_set(e, ERR_NO_MEMORY, "no memory for the tokens");
 	}

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "buf.h"
 #include "decode.h"
 
 /*
@@ -27,6 +28,7 @@ struct pieces {
 	int64_t next;		/* seq of the first token that is not here */
 	int64_t known;		/* the worker has the tokens before this one */
 	json_t *tokens;		/* all before next, in order; owned */
+	struct buf text;	/* what they made final */
 	struct piece *first, **last;	/* in order, to be taken */
 	struct piece *aside;	/* after a gap, by seq */
 	int n_aside;
@@ -45,6 +47,11 @@ enum { PIECES_ASIDE_MAX = 256 };
 
 int pieces_init(struct pieces *p, struct err *e);
 void pieces_free(struct pieces *p);
+
+/* Begin with these tokens (copied) and their text, as if they had come and been
+ * taken; right after pieces_init.  ERR_NO_MEMORY. */
+int pieces_preset(struct pieces *p, const json_t *tokens, const char *text,
+    size_t n_text, struct err *e);
 
 /*
  * One entry of a step event (time_us: its time) or of a replay (0).  Sets

@@ -159,46 +159,93 @@ admit(struct upstream *u, struct upstream_request *q, struct err *e)
 	return r;
 }
 
-int
-upstream_submit(struct upstream *u, json_t *generate,
-    struct upstream_request **out, struct err *e)
+/* What the worker said of a request that it takes. */
+static void
+accepted(struct upstream_request *q, const struct decode_accepted *a)
 {
-	struct upstream_request *q = NULL;
+	q->accepted = true;
+	q->n_prompt = a->n_prompt;
+	q->n_cached = a->n_cached;
+	strncpy(q->session_state, a->session_state,
+	    sizeof(q->session_state) - 1);
+	strncpy(q->boot, a->boot, sizeof(q->boot) - 1);
+	q->heard_ms = clock_ms();
+	upstream_adopt_boot(q->u, a->boot);
+}
+
+static int
+send_first(struct upstream_request *q, struct err *e)
+{
 	struct decode_accepted a;
 	json_t *obj = NULL;
-	int r;
+	int r = ERR_UNAVAILABLE;
 
-	if ((r = request_new(u, generate, &q, e)) != 0)
-		return r;
-	if ((r = admit(u, q, e)) != 0) {
-		request_free(q);
-		return r;
-	}
-	r = upstream_send(q, 0, NULL, &a, &obj, e);
-	if (r == ERR_UNAVAILABLE)	/* the same id: it runs once */
-		r = upstream_send(q, 0, NULL, &a, &obj, e);
+	/* Twice, with the same id: it runs once. */
+	for (int i = 0; i < 2 && r == ERR_UNAVAILABLE; i++)
+		r = upstream_send(q, 0, q->pieces.next == 0 ? NULL :
+		    json_copy(q->pieces.tokens), &a, &obj, e);
 	if (r == ERR_TIMEOUT)
 		cancel(q);
-	pthread_mutex_lock(&u->lock);
+	pthread_mutex_lock(&q->u->lock);
 	if (r == 0) {
-		q->accepted = true;
-		q->n_prompt = a.n_prompt;
-		q->n_cached = a.n_cached;
-		strncpy(q->session_state, a.session_state,
-		    sizeof(q->session_state) - 1);
-		strncpy(q->boot, a.boot, sizeof(q->boot) - 1);
-		q->heard_ms = clock_ms();
-		upstream_adopt_boot(u, a.boot);
+		accepted(q, &a);
 		json_decref(obj);
 	} else {
 		upstream_table_remove(q);
 	}
-	pthread_mutex_unlock(&u->lock);
-	if (r != 0)
+	pthread_mutex_unlock(&q->u->lock);
+	return r;
+}
+
+int
+upstream_go_on(struct upstream *u, json_t *generate,
+    const struct upstream_begun *begun, struct upstream_request **out,
+    struct err *e)
+{
+	struct upstream_request *q = NULL;
+	int r;
+
+	if ((r = request_new(u, generate, &q, e)) != 0)
+		return r;
+	if (begun != NULL) {
+		r = pieces_preset(&q->pieces, begun->tokens, begun->text,
+		    begun->n_text, e);
+		q->taken = q->pieces.next;
+	}
+	if (r != 0 || (r = admit(u, q, e)) != 0 ||
+	    (r = send_first(q, e)) != 0)
 		request_free(q);
 	else
 		*out = q;
 	return r;
+}
+
+int
+upstream_submit(struct upstream *u, json_t *generate,
+    struct upstream_request **out, struct err *e)
+{
+	return upstream_go_on(u, generate, NULL, out, e);
+}
+
+int
+upstream_park(struct upstream_request *q, struct upstream_parts *parts,
+    struct err *e)
+{
+	struct buf text = { 0 };
+
+	pthread_mutex_lock(&q->u->lock);
+	parts->tokens = json_dumps(q->pieces.tokens, JSON_COMPACT);
+	buf_add(&text, q->pieces.text.data, q->pieces.text.len);
+	pthread_mutex_unlock(&q->u->lock);
+	parts->generate = json_dumps(q->generate, JSON_COMPACT);
+	parts->text = text.data;
+	parts->n_text = text.len;
+	if (parts->tokens != NULL && parts->generate != NULL && !text.failed)
+		return 0;
+	free(parts->tokens);
+	free(parts->generate);
+	buf_free(&text);
+	return err_set(e, ERR_NO_MEMORY, "no memory to keep a stream");
 }
 
 const char *

@@ -124,6 +124,30 @@ const char *upstream_name(const struct upstream *u);
 int upstream_submit(struct upstream *u, json_t *generate,
     struct upstream_request **q, struct err *e);
 
+/* The same for one that was begun elsewhere: only what follows tokens and their
+ * text comes out. */
+struct upstream_begun {
+	const json_t *tokens;
+	const char *text;
+	size_t n_text;
+};
+int upstream_go_on(struct upstream *u, json_t *generate,
+    const struct upstream_begun *begun, struct upstream_request **q,
+    struct err *e);
+
+/* What upstream_go_on needs to go on with it: JSON, and all of its text, each to be
+ * freed; ERR_NO_MEMORY. */
+struct upstream_parts {
+	char *generate, *tokens, *text;
+	size_t n_text;
+};
+int upstream_park(struct upstream_request *q, struct upstream_parts *parts,
+    struct err *e);
+
+/* End upstream_wait of the thread that is in it for q, without pieces.  Any
+ * thread. */
+void upstream_nudge(struct upstream_request *q);
+
 /* Its id, 32 hex digits, and the length of its prompt; borrowed. */
 const char *upstream_id(const struct upstream_request *q);
 int64_t upstream_n_prompt(const struct upstream_request *q);

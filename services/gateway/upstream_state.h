@@ -69,6 +69,7 @@ struct upstream_waiter {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	bool woken;
+	bool nudged;		/* see upstream_nudge */
 };
 
 struct upstream_request {

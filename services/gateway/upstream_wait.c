@@ -92,11 +92,27 @@ sleep_until(struct upstream_waiter *w, int64_t at_ms)
 	pthread_mutex_unlock(&w->lock);
 }
 
-static void
+/* Was it nudged? */
+static bool
 begin_look(struct upstream_waiter *w)
 {
+	bool nudged;
+
 	pthread_mutex_lock(&w->lock);
-	w->woken = false;
+	nudged = w->nudged;
+	w->woken = w->nudged = false;
+	pthread_mutex_unlock(&w->lock);
+	return nudged;
+}
+
+void
+upstream_nudge(struct upstream_request *q)
+{
+	struct upstream_waiter *w = &q->own;
+
+	pthread_mutex_lock(&w->lock);
+	w->woken = w->nudged = true;
+	pthread_cond_signal(&w->cond);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -107,13 +123,15 @@ upstream_wait_any(struct upstream_request *const *q, int n, int timeout_ms,
 	int64_t now = clock_ms(), until = now + timeout_ms, soon;
 	struct upstream_waiter *w = &q[0]->own;
 	struct look l;
+	bool nudged;
 	int r;
 
 	for (int i = 0; i < n; i++)
 		wait_at(q[i], w);
 	for (;; now = clock_ms()) {
-		begin_look(w);
-		if ((r = look_at_all(q, n, now, lists, &l, e)) != 0 || l.any)
+		nudged = begin_look(w);
+		if ((r = look_at_all(q, n, now, lists, &l, e)) != 0 || l.any ||
+		    nudged)
 			break;
 		if (l.step == RESUME_REPLAY) {
 			resume_replay(q[l.todo]);

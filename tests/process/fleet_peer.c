@@ -11,6 +11,7 @@
 struct process fleet_gateway;
 char fleet_dir[64];
 int fleet_port;
+const char *fleet_headers = "";
 struct fleet_worker fleet_workers[FLEET_PEERS];
 
 static int n_workers;
@@ -131,7 +132,8 @@ fleet_ask(struct http_client *c, const char *members, const char *message)
 	    message);
 	for (char *s = body; *s != '\0'; s++)
 		*s = *s == '\'' ? '"' : *s;
-	http_post(c, fleet_port, "/v1/chat/completions", "", body);
+	http_post(c, fleet_port, "/v1/chat/completions", fleet_headers,
+	    body);
 }
 
 char *
@@ -155,7 +157,7 @@ fleet_metric(const char *name)
 	double sum = 0;
 	size_t n = strlen(name);
 
-	http_get(&c, fleet_port, "/metrics", "");
+	http_get(&c, fleet_port, "/metrics", fleet_headers);
 	http_rest(&c);
 	for (const char *s = c.in.data; (s = strstr(s, name)) != NULL; s += n)
 		if (s[-1] == '\n' && (s[n] == ' ' || s[n] == '{'))

@@ -21,6 +21,7 @@ struct fleet_worker {
 extern struct process fleet_gateway;
 extern char fleet_dir[64];
 extern int fleet_port;
+extern const char *fleet_headers;	/* of all requests: lines with \r\n */
 extern struct fleet_worker fleet_workers[FLEET_PEERS];
 
 /* Start n workers, and the gateway with an --upstream for each; extra: more
