@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "web_priv.h"
@@ -21,7 +24,7 @@
  * whose two addresses are those of the connection, and stays open as long as
  * the handler runs, so it is sought once per request that needs it.
  */
-enum { PIECE_MAX = 64 << 10, LINGER_MS = 2000, FITS_MAX = 8 << 10 };
+enum { PIECE_MAX = 64 << 10, LINGER_MS = 2000, FITS_MAX = 8 << 10, FRAME_MAX = 768 };
 
 static bool
 has_addresses(int fd, const struct mg_request_info *info)
@@ -37,6 +40,26 @@ has_addresses(int fd, const struct mg_request_info *info)
 	    ntohs(us.sin_port) == info->server_port &&
 	    inet_ntop(AF_INET, &peer.sin_addr, text, sizeof(text)) != NULL &&
 	    strcmp(text, info->remote_addr) == 0;
+}
+
+void
+web_trim_stack(void)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), low, here;
+	pthread_attr_t attr;
+	void *stack;
+	size_t size;
+
+	if (pthread_getattr_np(pthread_self(), &attr) != 0)
+		return;
+	if (pthread_attr_getstack(&attr, &stack, &size) == 0) {
+		low = (uintptr_t)stack;
+		/* Less what this function and madvise have below it. */
+		here = ((uintptr_t)&stack - FRAME_MAX) & ~(page - 1);
+		if (here > low && here - low < size)
+			madvise(stack, here - low, MADV_DONTNEED);
+	}
+	pthread_attr_destroy(&attr);
 }
 
 int

@@ -135,6 +135,12 @@ void web_keeper_stop(struct web *w);
 int web_conn_read(struct web_request *rq, void *p, size_t n,
     int64_t deadline_ms);
 bool web_conn_write(struct web_request *rq, const void *data, size_t n);
+/*
+ * Give back what this thread has had of its stack and does not have now: there is a
+ * thread for each connection that there might be, and connections go round all of
+ * them, so each would keep its deepest pages for good.
+ */
+void web_trim_stack(void);
 /* CivetWeb's socket, or -1; sought once, by the handler's thread. */
 int web_conn_fd(struct web_request *rq);
 /* Take what the client still sends, for a moment, so that it sees the answer:

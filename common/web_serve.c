@@ -253,6 +253,7 @@ web_on_request(struct mg_connection *conn)
 	status = rq.status;
 	request_finish(&rq);
 	atomic_fetch_sub(&w->active, 1);
+	web_trim_stack();
 	return status;
 }
 

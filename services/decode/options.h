@@ -20,7 +20,7 @@
 	F(INT, context, 0, 1 << 20, "0", "tokens",                            \
 	    "context of one request (--ppl: of a window); 0: the model's")     \
 	F(INT, slots, 1, 256, "32", "requests", "requests that run at once")           \
-	F(INT, queue, 0, 512, "256", "requests", "requests that wait for a slot")      \
+	F(INT, queue, 0, 1024, "256", "requests", "requests that wait for a slot")      \
 	F(INT, kv_tokens, 0, 1 << 24, "0", "tokens",                          \
 	    "KV cache in all; 0: what 512 MiB hold, at least 4 contexts")  \
 	F(INT, step_rows, 0, 512, "0", "tokens",                              \

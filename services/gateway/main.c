@@ -15,8 +15,8 @@
 #include "notify.h"
 #include "unit_answer.h"
 
-/* For idle and slow connections, and probes.  A thread that has served keeps
- * some 35 KB, so the default of 256 in all stays below 20 MB. */
+/* For idle and slow connections, and probes.  A thread that waits has 14 KB, so the
+ * default of 640 in all stays below 20 MB. */
 enum { SPARE_THREADS = 128 };
 
 static int

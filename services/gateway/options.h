@@ -29,7 +29,7 @@
 	    "Host names besides localhost and IP addresses, with commas, or *") \
 	F(STR, origins, 0, 1024, "\"\"", "origins",                           \
 	    "web pages that may call, with commas, or *; loopback may")       \
-	F(INT, max_streams, 1, 768, "128", "requests",                        \
+	F(INT, max_streams, 1, 1024, "512", "requests",                        \
 	    "answered at once; more get 429")                                 \
 	F(INT, request_timeout_s, 1, 86400, "3600", "s",                      \
 	    "after which a request is given up")                              \

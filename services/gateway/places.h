@@ -17,7 +17,7 @@
  * Any thread.
  */
 enum {
-	PLACES_MAX = 768,
+	PLACES_MAX = 1024,
 	PLACES_WAITING_MAX = 64,	/* came as told and hold a thread */
 	PLACES_WAIT_MS = 5000,		/* how long, at most */
 	PLACES_MIN_MS = 100,

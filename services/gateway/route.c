@@ -2,11 +2,7 @@
  * The table of routes.  Health is public; everything else asks for a key if
  * there are keys.
  */
-#include <pthread.h>
-#include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "caller.h"
 #include "gateway.h"
@@ -108,30 +104,6 @@ method_of(const char *method)
 	return "other";
 }
 
-/*
- * Give back what this request had of its thread's stack: connections go round
- * all threads, so that each would keep its deepest pages for good.
- */
-static void
-trim_stack(void)
-{
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), low, here;
-	pthread_attr_t attr;
-	void *stack;
-	size_t size;
-
-	if (pthread_getattr_np(pthread_self(), &attr) != 0)
-		return;
-	if (pthread_attr_getstack(&attr, &stack, &size) == 0) {
-		low = (uintptr_t)stack;
-		/* What is below here may still be called from here. */
-		here = ((uintptr_t)&stack & ~(page - 1)) - page;
-		if (here > low && here - low < size)
-			madvise(stack, here - low, MADV_DONTNEED);
-	}
-	pthread_attr_destroy(&attr);
-}
-
 void
 gateway_on_done(void *arg, const struct web_done *d)
 {
@@ -150,5 +122,4 @@ gateway_on_done(void *arg, const struct web_done *d)
 		    "ms=%.1f bytes=%llu", d->request_id, key, method, route,
 		    d->status, d->seconds * 1e3,
 		    (unsigned long long)d->bytes_out);
-	trim_stack();
 }

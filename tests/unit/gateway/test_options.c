@@ -39,7 +39,7 @@ static const struct { const char *options, *sentence; } refused[] = {
 	{ "{\"log_format\":\"yaml\"}",
 	  "log_format 'yaml' is neither text nor json" },
 	{ "{\"max_streams\":0}", NULL },
-	{ "{\"max_streams\":769}", NULL },
+	{ "{\"max_streams\":1025}", NULL },
 	{ "{\"bind\":\"\"}", NULL },
 };
 
@@ -74,7 +74,7 @@ START_TEST(the_defaults_and_upstreams_are_fine)
 	struct err e;
 
 	ck_assert_int_eq(check("{}", &o, &e), 0);
-	ck_assert_int_eq(o.max_streams, 128);
+	ck_assert_int_eq(o.max_streams, 512);
 	ck_assert_int_eq(check("{\"upstream\":[\"http://127.0.0.1:8080\"],"
 	    "\"log_format\":\"json\"}", &o, &e), 0);
 	ck_assert_int_eq(check("{\"upstream\":[\"http://127.0.0.1:8080\","
