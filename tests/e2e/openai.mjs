@@ -108,6 +108,47 @@ const tests = {
 		assert.equal(r.choices[0].text, " Buda, and Zulus.");
 	},
 
+	async "several answers, whole and streamed, are the same"() {
+		const params = { n: 3, seed: 7, temperature: 1, max_tokens: 12 };
+		const whole = await client.chat.completions.create(ask("say hello", params));
+		const texts = ["", "", ""];
+		const stream = await client.chat.completions.create(ask("say hello",
+			{ ...params, stream: true, stream_options: { include_usage: true } }));
+		let usage;
+		for await (const chunk of stream) {
+			usage = chunk.usage ?? usage;
+			for (const c of chunk.choices)
+				texts[c.index] += c.delta.content ?? "";
+		}
+		assert.deepEqual(whole.choices.map((c) => c.message.content), texts);
+		assert.equal(usage.completion_tokens, whole.usage.completion_tokens);
+	},
+
+	async "completions of several prompts, and the best of some"() {
+		const r = await client.completions.create({
+			model: "halo-demo", prompt: ["Once upon", "The cat"], n: 1, best_of: 3, seed: 1,
+			max_tokens: 6, logprobs: 2,
+		});
+		assert.deepEqual(r.choices.map((c) => c.index), [0, 1]);
+		assert.equal(r.choices[0].logprobs.tokens.join(""), r.choices[0].text);
+		assert.equal(Object.keys(r.choices[1].logprobs.top_logprobs[0]).length, 2);
+	},
+
+	async "embeddings are numbers, however they travel"() {
+		const input = ["the cat sat on the mat", "a dog runs in the park"];
+		const a = await client.embeddings.create({ model: "halo-demo", input });	// base64
+		const b = await client.embeddings.create({ model: "halo-demo", input, encoding_format: "float" });
+		for (const i of [0, 1]) {
+			const v = Array.from(a.data[i].embedding), w = b.data[i].embedding;
+			assert.equal(v.length, w.length);
+			assert.ok(v.every((x, k) => Math.abs(x - w[k]) < 1e-7));
+			assert.ok(Math.abs(v.reduce((sum, x) => sum + x * x, 0) - 1) < 1e-5);
+		}
+		assert.equal(a.usage.prompt_tokens, b.usage.prompt_tokens);
+		await assert.rejects(client.embeddings.create({ model: "halo-demo", input, dimensions: 8 }),
+			(e) => e instanceof OpenAI.BadRequestError && e.param === "dimensions");
+	},
+
 	async "errors are the client's own classes"() {
 		await assert.rejects(client.chat.completions.create(ask("x", { model: "gpt-9" })),
 			(e) => e instanceof OpenAI.NotFoundError && e.code === "model_not_found");
@@ -115,7 +156,7 @@ const tests = {
 			(e) => e instanceof OpenAI.BadRequestError && e.param === "temperature");
 		await assert.rejects(client.chat.completions.create(ask("word ".repeat(3000))),
 			(e) => e instanceof OpenAI.BadRequestError && e.code === "context_length_exceeded");
-		await assert.rejects(client.chat.completions.create(ask("x", { n: 2 })),
+		await assert.rejects(client.chat.completions.create(ask("x", { n: 9 })),
 			(e) => e instanceof OpenAI.BadRequestError && e.param === "n");
 	},
 
