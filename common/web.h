@@ -76,6 +76,7 @@ struct web_config {
 	 */
 	const char *origins;
 	const char *request_id_prefix;	/* "req_" */
+	bool processing_ms;	/* answers have OpenAI's header of that name */
 	/*
 	 * 0: 10 s.  For the whole body (of which a fifth may pass before less
 	 * than 1 KiB/s is too slow), and for a client to take what was written.
@@ -112,6 +113,8 @@ bool web_query_get(const struct web_request *rq, const char *name, char *out,
     size_t n);
 const char *web_header(const struct web_request *rq, const char *name);	/* or NULL */
 const char *web_request_id(const struct web_request *rq);
+/* The W3C traceparent that it came with, or NULL if that is none. */
+const char *web_traceparent(const struct web_request *rq);
 /* The key shown, also on a route that asks for none; or NULL. */
 const char *web_bearer(const struct web_request *rq);
 

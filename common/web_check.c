@@ -235,6 +235,24 @@ web_check_id(const char *id)
 	return n >= 1 && n <= WEB_ID_MAX && id[n] == '\0';
 }
 
+/* Version 00: trace id, parent id and flags, the ids not all zeros. */
+bool
+web_check_traceparent(const char *s)
+{
+	static const size_t digits[] = { 2, 32, 16, 2 };
+
+	for (size_t i = 0; i < 4; i++) {
+		size_t n = strspn(s, "0123456789abcdef");
+
+		if (n != digits[i] || s[n] != (i < 3 ? '-' : '\0') ||
+		    (i == 0 && strncmp(s, "00", 2) != 0) ||
+		    ((i == 1 || i == 2) && strspn(s, "0") >= n))
+			return false;
+		s += n + 1;
+	}
+	return true;
+}
+
 bool
 web_check_value(const char *value)
 {

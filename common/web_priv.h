@@ -103,6 +103,7 @@ const struct web_refusal *web_check_origin(const char *origin,
     const char *host, const char *origins);
 bool web_check_path(const char *path);
 bool web_check_id(const char *id);
+bool web_check_traceparent(const char *value);
 /* The key in "Bearer KEY"; NULL if there is none or it is not visible ASCII. */
 const char *web_check_bearer(const char *authorization);
 bool web_check_value(const char *value);	/* fit for one header line */

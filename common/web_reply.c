@@ -4,6 +4,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "clock.h"
 #include "web_priv.h"
 
 /*
@@ -44,6 +45,9 @@ web_write_head(struct web_request *rq, int status, const char *content_type,
 	    "X-Content-Type-Options: nosniff\r\n", rq->id);
 	if (content_type != NULL)
 		buf_printf(out, "Content-Type: %s\r\n", content_type);
+	if (rq->web->c->processing_ms)
+		buf_printf(out, "openai-processing-ms: %lld\r\n",
+		    (long long)(clock_ns() - rq->start_ns) / 1000000);
 	if (rq->cors)
 		buf_printf(out, "Access-Control-Allow-Origin: %s\r\n"
 		    "Vary: Origin\r\nAccess-Control-Expose-Headers: %s\r\n",

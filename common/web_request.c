@@ -64,6 +64,14 @@ web_request_id(const struct web_request *rq)
 	return rq->id;
 }
 
+const char *
+web_traceparent(const struct web_request *rq)
+{
+	const char *value = web_header(rq, "traceparent");
+
+	return value != NULL && web_check_traceparent(value) ? value : NULL;
+}
+
 /*
  * When the next `want` bytes must be here: a fifth of the time may pass freely,
  * then 1 KiB/s is the least, the whole has its limit, and silence has one.

@@ -28,7 +28,8 @@ static const struct web_refusal too_large = { 413, INVALID, "body_too_large",
 
 static const char preflight_headers[] =
     "authorization, content-type, accept, x-api-key, x-request-id, "
-    "x-1bit-session, x-1bit-session-busy, x-1bit-session-ttl, "
+    "x-1bit-session, x-1bit-halo-session, x-1bit-session-busy, "
+    "x-1bit-session-ttl, "
     "x-session-id, x-conversation-id, x-openwebui-chat-id, session-id, "
     "x-stainless-arch, x-stainless-async, "
     "x-stainless-custom-poll-interval, x-stainless-helper-method, "

@@ -170,6 +170,8 @@ enum {
 	F(INT, lease_ms, 100, 86400000, "2000", "ms", "without an ack it ends") \
 	F(INT, solo_seq, -1, DECODE_CTX_MAX, "-1", "",                        \
 	    "nobody else is in its steps until this token is made")           \
+	F(STR, request, 0, 128, "\"\"", "bytes", "what its client's request is called, in logs") \
+	F(STR, trace, 0, 64, "\"\"", "bytes", "its W3C traceparent, likewise") \
 	DECODE_SESSION_OF(F)
 
 #define DECODE_ACCEPTED(F) DECODE_ID(F) DECODE_BOOT(F)                        \

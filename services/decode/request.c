@@ -72,6 +72,10 @@ on_generate(struct service *sv, const struct frame *f, struct frame *reply,
 	transcript_free(prompt.says);
 	if (r != 0)
 		return r;
+	if (!known)
+		log_info("accepted id=%s attempt=%lld request=%s trace=%s", g.id,
+		    (long long)g.attempt, g.request[0] != '\0' ? g.request : "-",
+		    g.trace[0] != '\0' ? g.trace : "-");
 	r = request_reply(reply, DECODE_TYPE_accepted, decode_accepted_fields(),
 	    &a, e);
 	json_decref(a.prompt_ids);

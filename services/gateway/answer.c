@@ -249,13 +249,14 @@ admitted(struct run *run)
 	metrics_observe(&run->gw->stats.duration,
 	    seconds_since(run->start_ns));
 	log_info("answer id=%s request=%s n=%d n_prompt=%lld n_generated=%lld "
-	    "first_ms=%.1f ms=%.1f finish=%s", first_id,
+	    "first_ms=%.1f ms=%.1f finish=%s trace=%s", first_id,
 	    web_request_id(run->rq), run->n_choices,
 	    (long long)run->total.n_prompt, (long long)run->total.n_generated,
 	    run->first_ns == 0 ? 0.0 :
 	    (double)(run->first_ns - run->start_ns) / 1e6,
 	    seconds_since(run->start_ns) * 1e3,
-	    run->n_open == 0 ? run->choices[0].finish : "none");
+	    run->n_open == 0 ? run->choices[0].finish : "none",
+	    run->caller->trace != NULL ? run->caller->trace : "-");
 	return count_tokens(run);
 }
 

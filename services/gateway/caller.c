@@ -197,7 +197,8 @@ caller_begin(struct gateway *gw, struct web_request *rq, const json_t *body,
 	uint8_t digest[SHA256_SIZE];
 	int r;
 
-	*c = (struct caller){ .gw = gw, .place = -1 };
+	*c = (struct caller){ .gw = gw, .place = -1,
+		.request = web_request_id(rq), .trace = web_traceparent(rq) };
 	/* It entered, but the keys may have been read again since. */
 	if (!auth_find(&gw->auth, web_bearer(rq), &c->key))
 		return err_set(e, ERR_KEY, "the key is not valid any more");
@@ -224,6 +225,9 @@ caller_generate(const struct caller *c, bool first, json_t *generate)
 {
 	json_object_set_new(generate, "client", json_integer(c->client));
 	json_object_set_new(generate, "cache_salt", json_integer(c->salt));
+	json_object_set_new(generate, "request", json_string(c->request));
+	if (c->trace != NULL)
+		json_object_set_new(generate, "trace", json_string(c->trace));
 	if (c->session[0] == '\0' || !first)
 		return;
 	json_object_set_new(generate, "session", json_string(c->session));

@@ -27,6 +27,8 @@ enum {
 
 struct caller {
 	struct gateway *gw;
+	const char *request;		/* its id; borrowed from the request */
+	const char *trace;		/* its W3C traceparent, or NULL; likewise */
 	struct auth_key key;		/* without a name: no keys are asked for */
 	bool admin;
 	char owner[CALLER_HEX_LEN + 1];	/* of this key; one for all without */
@@ -71,7 +73,7 @@ int caller_admit(struct caller *c, struct web_request *rq,
 /* It was answered, with so many tokens, of the prompt and new; -1: it was not. */
 void caller_leave(struct caller *c, int64_t n_tokens);
 
-/* Add who asks to a generate.  Of several for one request only the first is the
+/* Add who asks, and what the request is called, to a generate.  Of several for one request only the first is the
  * session's: they would wait for each other. */
 void caller_generate(const struct caller *c, bool first, json_t *generate);
 

@@ -93,7 +93,8 @@ start(struct gateway *gw, const struct fleet_config *fleet)
 		.authorize = gateway_authorize,
 		.hosts = o->hosts[0] != '\0' ? o->hosts : NULL,
 		.origins = o->origins[0] != '\0' ? o->origins : NULL,
-		.request_id_prefix = "req_", .on_done = gateway_on_done,
+		.request_id_prefix = "req_", .processing_ms = true,
+		.on_done = gateway_on_done,
 	};
 	if (web_start(&gw->web, &config, &e) != 0)
 		fail(&e);
