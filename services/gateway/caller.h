@@ -73,8 +73,8 @@ int caller_admit(struct caller *c, struct web_request *rq,
 /* It was answered, with so many tokens, of the prompt and new; -1: it was not. */
 void caller_leave(struct caller *c, int64_t n_tokens);
 
-/* Add who asks, and what the request is called, to a generate.  Of several for one request only the first is the
- * session's: they would wait for each other. */
+/* Add who asks, and what the request is called, to a generate.  Of several for one
+ * request only the first is the session's: they would wait for each other. */
 void caller_generate(const struct caller *c, bool first, json_t *generate);
 
 /* fleet_submit, with the caller's session; who was told to come back when the
