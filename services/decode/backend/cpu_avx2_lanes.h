@@ -26,7 +26,6 @@ VF vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
 VF vi vi_bytes(int x) { return _mm256_set1_epi8((char)x); }
 VF vi vi_add8(vi a, vi b) { return _mm256_add_epi8(a, b); }
 VF vi vi_average(vi a, vi b) { return _mm256_avg_epu8(a, b); }
-VF vi vi_up(vi v, const int n) { return (vi)((halves)v << n); }
 VF vi vi_down(vi v, const int n) { return (vi)((halves)v >> n); }
 VF vs vs_zero(void) { return _mm256_setzero_ps(); }
 VF vs vs_set1(float x) { return _mm256_set1_ps(x); }

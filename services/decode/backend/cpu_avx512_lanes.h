@@ -120,7 +120,6 @@ VF vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
 VF vi vi_bytes(int x) { return _mm512_set1_epi8((char)x); }
 VF vi vi_add8(vi a, vi b) { return _mm512_add_epi8(a, b); }
 VF vi vi_average(vi a, vi b) { return _mm512_avg_epu8(a, b); }
-VF vi vi_up(vi v, const int n) { return (vi)((halves)v << n); }
 VF vi vi_down(vi v, const int n) { return (vi)((halves)v >> n); }
 
 #endif

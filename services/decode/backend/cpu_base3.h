@@ -9,9 +9,7 @@
  *
  *	vi_bytes(x)		x in every byte
  *	vi_add8, vi_average	of bytes; half up
- *	vi_and, vi_or
- *	vi_up(v, n), vi_down(v, n)	shifts of 16 bits, in which no bit leaves
- *				its byte here
+ *	vi_and, vi_down(v, n)	as cpu_ternary.h wants it
  */
 
 INLINE vi
@@ -21,13 +19,13 @@ digit_and_1(vi v)
 	    vi_bytes(0xc0));
 }
 
-/* Digits 1..4 of each byte, as a byte of T2; *first: digit 0. */
+/* Digits 1..4 of each byte, as a byte of T2; *first: 64 times digit 0 and 1. */
 INLINE vi
 vi_base3(vi v, vi *first)
 {
 	vi codes = vi_bytes(-0x55);
 
-	*first = vi_add8(vi_down(digit_and_1(v), 6), vi_bytes(-1));
+	*first = digit_and_1(v);
 _Pragma("GCC unroll 4")
 	for (int i = 0; i < 4; i++) {
 		v = vi_add8(v, vi_add8(v, v));

@@ -77,11 +77,6 @@ VF vi vi_bytes(int x) { return WORDS(vdupq_n_u8((uint8_t)x)); }
 VF vi vi_add8(vi a, vi b) { return WORDS(vaddq_u8(BYTES(a), BYTES(b))); }
 VF vi vi_average(vi a, vi b) { return WORDS(vrhaddq_u8(BYTES(a), BYTES(b))); }
 VF vi
-vi_up(vi v, const int n)
-{
-	return WORDS(vshlq_u8(BYTES(v), vdupq_n_s8((int8_t)n)));
-}
-VF vi
 vi_down(vi v, const int n)
 {
 	return WORDS(vshlq_u8(BYTES(v), vdupq_n_s8((int8_t)-n)));

@@ -23,8 +23,9 @@
  *
  *	VI_LANES, vi, vi_zero, vi_load (unaligned), vi_add, vi_store
  *	vi_base3(v, first)	digits 1..4 of bytes of B3 as bytes of T2; *first:
- *				digits 0
- *	vi_or(a, b), vi_up(v, n)	to put digits 0 together
+ *				64 times digit 0 and 1
+ *	vi_or, vi_down(v, n), vi_bytes(x), vi_add8	to put digits 0 together: shifts
+ *				of 16 bits in which no bit leaves its byte; bytes
  *	vi_codes(v, part)	the two bits of part of each byte
  *	vi_masked(v, part)	the same where they stand: times 1, 4, 16, 64
  *	vi_word(p)		4 activations, in every lane
@@ -37,6 +38,7 @@
  *				of all is the vector at to + i * step
  *	vs, vs_zero, vs_set1, vs_of(vi), vs_mul, vs_add, vs_load, vs_load_n,
  *	vs_store_n, vs_step(p, step)	floats
+ *	OWN_BASE3		if it has a few_rows_base3 of its own
  *	MASKED			1: vi_masked exists, and is used for one row
  *	TILE_ROWS		of a direct tile, 2 or 4
  *	DIRECT_ROWS		more of them are multiplied turned
@@ -62,35 +64,38 @@ enum {
 typedef int32_t i4 __attribute__((vector_size(16)));
 typedef float f4 __attribute__((vector_size(16)));
 
-/*
- * The next n blocks of T2 of a row of B3, whose groups begin at p; what is AHEAD of
- * them is prefetched.
- */
+/* n groups of layout B3 at p as blocks of T2; of a whole span its last one, too. n
+ * is a constant after inlining. */
+INLINE void
+unpack_groups(const uint8_t *p, const int n, uint8_t *to)
+{
+	for (int at = 0; at < T2_BLOCK; at += VI_BYTES) {
+		vi all = vi_zero(), first;
+
+		UNROLL(g, n) {
+			if (at == 0)
+				__builtin_prefetch(p + T2_BLOCK * g + AHEAD);
+			vi_store(to + T2_BLOCK * g + at, vi_base3(vi_load(p +
+			    T2_BLOCK * g + at), &first));
+			all = vi_or(all, vi_down(first, 6 - 2 * g));
+		}
+		if (n == SPAN_GROUPS)
+			vi_store(to + T2_BLOCK * n + at, vi_add8(all,
+			    vi_bytes(-0x55)));
+	}
+}
+
+/* The next n blocks of T2 of a row of B3, whose groups begin at p. */
 INLINE void
 unpack_blocks(const uint8_t *p, int n, uint8_t *to)
 {
-	for (; n > 0; n -= SPAN_BLOCKS) {
-		int groups = n < SPAN_BLOCKS ? n : SPAN_GROUPS;
-
-		for (int at = 0; at < T2_BLOCK; at += VI_BYTES) {
-			vi all = vi_zero(), first;
-
-			UNROLL(g, SPAN_GROUPS) {
-				if (g == groups)
-					break;
-				if (at == 0)
-					__builtin_prefetch(p + T2_BLOCK * g +
-					    AHEAD);
-				vi_store(to + T2_BLOCK * g + at, vi_base3(
-				    vi_load(p + T2_BLOCK * g + at), &first));
-				all = vi_or(all, vi_up(first, 2 * g));
-			}
-			if (n >= SPAN_BLOCKS)
-				vi_store(to + T2_BLOCK * SPAN_GROUPS + at, all);
-		}
+	for (; n >= SPAN_BLOCKS; n -= SPAN_BLOCKS) {
+		unpack_groups(p, SPAN_GROUPS, to);
 		p += T2_BLOCK * SPAN_GROUPS;
 		to += T2_BLOCK * SPAN_BLOCKS;
 	}
+	for (; n > 0; n--, p += T2_BLOCK, to += T2_BLOCK)
+		unpack_groups(p, 1, to);
 }
 
 INLINE f4
@@ -254,7 +259,12 @@ few_rows(const struct ternary *w, int from, int to, const struct cpu_rows *x,
 		    n_rows, true, y, y_stride, add);
 }
 
-/* The same of layout B3; as many outputs as the scratch holds. */
+/* The same of layout B3. */
+TARGET static void few_rows_base3(const struct ternary *w, int from, int to,
+    const struct cpu_rows *x, int n_rows, float *y, int y_stride, bool add);
+
+#ifndef OWN_BASE3
+/* As many outputs become T2 as the scratch holds. */
 TARGET static void
 few_rows_base3(const struct ternary *w, int from, int to, const struct cpu_rows *x,
     int n_rows, float *y, int y_stride, bool add)
@@ -278,6 +288,8 @@ few_rows_base3(const struct ternary *w, int from, int to, const struct cpu_rows 
 		direct_tile(&t, 0, n, x, n_rows, false, y + o, y_stride, add);
 	}
 }
+
+#endif
 
 /* Blocks that are turned at once: of layout B3 whole spans. */
 INLINE int
