@@ -16,16 +16,21 @@ suspect_passed(struct suspect *s, int64_t next)
 enum suspect_verdict
 suspect_judge(struct suspect *s, const struct suspect_crash *c, int64_t next)
 {
+	int64_t at = later(c->seq, next);
+
 	if (c->clean || !c->in_step)
 		return SUSPECT_FREE;
 	/* It made the tokens before seq, also if they did not arrive. */
-	suspect_passed(s, later(c->seq, next));
+	suspect_passed(s, at);
+	if (at > s->at)
+		s->n_charged = s->n_killed = 0;
+	s->at = at;
 	if (s->solo_end > 0 && c->alone &&
 	    (c->fault || ++s->n_killed >= SUSPECT_KILLS_MAX))
 		return SUSPECT_CONVICTED;
 	if (++s->n_charged > SUSPECT_CHARGES_MAX)
 		return SUSPECT_TOO_OFTEN;
-	s->solo_end = later(s->solo_end, later(c->seq, next) + 1);
+	s->solo_end = later(s->solo_end, at + 1);
 	return SUSPECT_CHARGED;
 }
 

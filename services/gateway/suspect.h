@@ -15,14 +15,15 @@
  * which the watchdog's is one) says so.  One that was killed (SIGKILL: somebody
  * outside, or the kernel for want of memory) does not, and an innocent that was
  * alone at that moment looks the same as a guilty one: that counts as a charge,
- * and convicts only the third time in a row.
+ * and convicts only the third time at one place.
  *
  * No clock, no bus, no lock: the caller has those.
  */
 struct suspect {
 	int64_t solo_end;	/* it must be alone until it has this many tokens;
 				 * 0: no suspect */
-	int n_charged;		/* since it was last acquitted */
+	int64_t at;		/* the token at which it was last charged */
+	int n_charged;		/* there, in a row */
 	int n_killed;		/* of these, alone and without a fault */
 };
 
@@ -41,7 +42,7 @@ enum suspect_verdict {
 	SUSPECT_FREE,		/* not charged: to be sent again */
 	SUSPECT_CHARGED,	/* to be sent again, alone until solo_end */
 	SUSPECT_CONVICTED,	/* never again */
-	SUSPECT_TOO_OFTEN,	/* charged more than SUSPECT_CHARGES_MAX times */
+	SUSPECT_TOO_OFTEN,	/* SUSPECT_CHARGES_MAX times at one place, and again */
 };
 
 /* next: tokens of it that are here. */

@@ -59,7 +59,8 @@ start_gateway(void)
 void
 fleet_restart_gateway(int sig)
 {
-	process_end(&fleet_gateway, sig, 20000);
+	if (sig != 0)
+		process_end(&fleet_gateway, sig, 20000);
 	start_gateway();
 }
 

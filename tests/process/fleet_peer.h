@@ -29,7 +29,7 @@ extern struct fleet_worker fleet_workers[FLEET_PEERS];
 void fleet_start(int n, const char *binary, const char *const extra[]);
 void fleet_stop(void);
 
-/* The gateway again, with the same arguments. */
+/* The gateway again, with the same arguments; sig: to end it before, or 0. */
 void fleet_restart_gateway(int sig);
 
 void fleet_start_worker(int i);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fleet_peer.h"
 
@@ -47,6 +48,13 @@ start(void)
 		ask(&c, i);
 		alone[i] = fleet_text(&c);
 	}
+}
+
+static void
+start_hanging(void)
+{
+	setenv("POISON_HOW", "hang", 1);
+	start();
 }
 
 static void
@@ -106,6 +114,36 @@ START_TEST(it_costs_two_crashes_and_nobody_elses_text)
 	ck_assert_double_eq(fleet_metric("onebit_gateway_crashes_total"),
 	    2 * _i + 2);
 	ck_assert_double_eq(fleet_metric("onebit_gateway_lost_total"), 0);
+}
+END_TEST
+
+/* As the service manager's watchdog does it, when no sign of life comes. */
+START_TEST(one_that_hangs_is_ended_and_does_the_same)
+{
+	struct http_client c[2], bad;
+	char *text;
+
+	for (int i = 0; i < 2; i++) {
+		ask(&c[i], i);
+		http_until(&c[i], "\"content\":\"");
+	}
+	ask_poison(&bad, true, 1);
+	http_until(&bad, "\"content\":\"");
+	/* It is not told when it hangs: it may be ended once too early. */
+	for (int k = 0; k < 6 &&
+	    fleet_metric("onebit_gateway_convicted_total") < 1; k++) {
+		sleep(1);
+		ck_assert_int_eq(process_end(&fleet_workers[0].process, SIGABRT,
+		    5000), 128 + SIGABRT);
+		fleet_start_worker(0);
+		usleep(500000);
+	}
+	check_refused(&bad, true);
+	for (int i = 0; i < 2; i++) {
+		text = fleet_text(&c[i]);
+		ck_assert_str_eq(text, alone[i]);
+		free(text);
+	}
 }
 END_TEST
 
@@ -173,6 +211,11 @@ main(void)
 	tcase_add_loop_test(t, sent_again_it_is_refused_at_once, 0, 2);
 	tcase_add_test(t, an_innocent_survives_any_number_of_kills);
 	tcase_add_test(t, after_many_crashes_new_requests_wait);
+	suite_add_tcase(s, t);
+	t = tcase_create("gateway poison that hangs");
+	tcase_set_timeout(t, 120);
+	tcase_add_unchecked_fixture(t, start_hanging, stop);
+	tcase_add_test(t, one_that_hangs_is_ended_and_does_the_same);
 	suite_add_tcase(s, t);
 	srunner_set_fork_status(r, CK_NOFORK);	/* bus.h: no fork */
 	srunner_run_all(r, CK_NORMAL);

@@ -48,6 +48,11 @@ static const struct story {
 	{ "killed while alone is no proof, nor the second time", {
 	  { 'B', 5, 5, 'c', 6 }, { 'K', 5, 5, 'c', 6 }, { 'K', 5, 5, 'c', 6 },
 	  { 'K', 6, 6, 'c', 7 } } },
+	{ "killed while alone, each time a little further", {
+	  { 'B', 9, 2, 'c', 10 }, { 'K', 3, 3, 'c', 10 }, { 'K', 4, 4, 'c', 10 },
+	  { 'K', 4, 4, 'c', 10 }, { 'K', 5, 5, 'c', 10 }, { 'K', 6, 6, 'c', 10 },
+	  { 'K', 7, 7, 'c', 10 }, { 'K', 7, 7, 'c', 10 }, { 'K', 8, 8, 'c', 10 },
+	  { 'K', 9, 9, 'c', 10 }, { 'K', 10, 10, 'c', 11 } } },
 	{ "killed while alone at the same place again and again", {
 	  { 'B', 5, 5, 'c', 6 }, { 'K', 5, 5, 'c', 6 }, { 'K', 5, 5, 'c', 6 },
 	  { 'K', 5, 5, 'X', 6 } } },
@@ -91,7 +96,8 @@ END_TEST
 
 START_TEST(past_its_place_it_is_acquitted)
 {
-	struct suspect q = { .solo_end = 6, .n_charged = 8, .n_killed = 2 };
+	struct suspect q = { .solo_end = 6, .at = 5, .n_charged = 8,
+		.n_killed = 2 };
 
 	suspect_passed(&q, 5);
 	ck_assert_int_eq(q.solo_end, 6);
