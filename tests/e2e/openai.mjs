@@ -149,6 +149,20 @@ const tests = {
 			(e) => e instanceof OpenAI.BadRequestError && e.param === "dimensions");
 	},
 
+	async "a session is one of its headers, and so is the request's id"() {
+		const options = { headers: { "X-1bit-Session": "openai-1", "X-Request-Id": "mine.1" } };
+		const { response: cold } = await client.chat.completions.create(ask("say hello"), options)
+			.withResponse();
+		assert.equal(cold.headers.get("x-1bit-session-state"), "new");
+		assert.equal(cold.headers.get("x-request-id"), "mine.1");
+		const { data, response } = await client.chat.completions.create({ ...ask("say hello"),
+			messages: [...ask("say hello").messages, { role: "assistant", content: HELLO },
+				{ role: "user", content: "count to ten" }], max_tokens: 4 }, options).withResponse();
+		assert.equal(response.headers.get("x-1bit-session-state"), "warm");
+		assert.equal(data._request_id, "mine.1");
+		assert.ok(data.usage.prompt_tokens_details.cached_tokens > 10);
+	},
+
 	async "errors are the client's own classes"() {
 		await assert.rejects(client.chat.completions.create(ask("x", { model: "gpt-9" })),
 			(e) => e instanceof OpenAI.NotFoundError && e.code === "model_not_found");
