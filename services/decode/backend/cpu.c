@@ -231,7 +231,7 @@ backend_cpu_open(const struct model *m, const struct backend_options *o,
 		.kv_bytes = c->kv_bytes, .scratch_bytes = c->scratch_bytes,
 		.forward = cpu_forward, .copy_page = cpu_copy_page,
 		.read_page = cpu_read_page, .write_page = cpu_write_page,
-		.page_bytes = c->page_size * (size_t)m->config.n_layers,
+		.page_bytes = c->page_size,
 		.ops = cpu_ops_read, .close = cpu_close, .state = c,
 	};
 	snprintf(b->name, sizeof(b->name), "cpu %s, %d thread%s", c->k.title,

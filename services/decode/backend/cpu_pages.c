@@ -1,16 +1,15 @@
 /*
- * Pages of the KV cache on their way out and in: those of all layers, one after
- * the other, as they are in memory.
+ * Pages of the KV cache on their way out and in, as they are in memory: all layers
+ * of a page stand together.
  */
 #include <string.h>
 
 #include "backend/cpu.h"
 
 static char *
-page_of(const struct cpu *c, int layer, int32_t page)
+page_of(const struct cpu *c, int32_t page)
 {
-	return c->kv + (size_t)layer * c->layer_size +
-	    (size_t)page * c->page_size;
+	return c->kv + (size_t)page * c->page_size;
 }
 
 /* Zeros from position n on, in the page of one KV head at p. */
@@ -38,13 +37,13 @@ cpu_read_page(struct backend *b, int32_t page, int n, void *out, struct err *e)
 {
 	const struct cpu *c = b->state;
 	const struct model_config *f = &c->m->config;
-	char *to = out;
+	char *head = out;
 
 	(void)e;
-	for (int i = 0; i < f->n_layers; i++, to += c->page_size) {
-		memcpy(to, page_of(c, i, page), c->page_size);
-		for (int h = 0; h < f->n_kv_heads && n < KV_PAGE; h++)
-			clear_rest(c, to + (size_t)h * c->head_size, n);
+	memcpy(out, page_of(c, page), c->page_size);
+	for (int i = 0; n < KV_PAGE && i < f->n_layers * f->n_kv_heads; i++) {
+		clear_rest(c, head, n);
+		head += c->head_size;
 	}
 	return 0;
 }
@@ -53,10 +52,8 @@ int
 cpu_write_page(struct backend *b, int32_t page, const void *in, struct err *e)
 {
 	const struct cpu *c = b->state;
-	const char *from = in;
 
 	(void)e;
-	for (int i = 0; i < c->m->config.n_layers; i++, from += c->page_size)
-		memcpy(page_of(c, i, page), from, c->page_size);
+	memcpy(page_of(c, page), in, c->page_size);
 	return 0;
 }
