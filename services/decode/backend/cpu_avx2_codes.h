@@ -11,7 +11,7 @@
 #include "backend/cpu_float_head.h"
 
 /* A pair of products is below 2^23: 32 bits hold those of 1024 columns. */
-enum { HV_COLUMNS = 32, HV_RUN = 1024, HV_I8_OFFSET = 0, HV_PAIRS = 8 };
+enum { HV_COLUMNS = 32, HV_RUN = 1024, HV_I8_OFFSET = 0 };
 
 typedef struct { __m256i a, b; } hv;	/* columns 0..15, 16..31 */
 typedef __m256i hv_acc;

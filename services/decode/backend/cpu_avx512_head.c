@@ -38,8 +38,7 @@ cpu_avx512_prepare(const float *f, float top, struct cpu_hidden *out, int r)
 	out->scale[r] = 1.0F / s;
 }
 
-/* Of 64 columns each; 16 sums, of both planes, are kept in registers. */
-enum { HV_COLUMNS = 64, HV_RUN = 0, HV_I8_OFFSET = 128, HV_PAIRS = 8 };
+enum { HV_COLUMNS = 64, HV_RUN = 0, HV_I8_OFFSET = 128 };
 
 typedef __m512i hv;
 typedef struct { __m512i high, low; } hv_acc;

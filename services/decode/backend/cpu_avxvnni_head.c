@@ -12,8 +12,10 @@ hv_dot(hv_acc acc, hv v, const struct cpu_hidden *x, int r, int at)
 {
 	const __m256i *q = hidden_at(x, r, at);
 
-	acc = _mm256_dpwssd_avx_epi32(acc, v.a, _mm256_loadu_si256(q));
-	return _mm256_dpwssd_avx_epi32(acc, v.b, _mm256_loadu_si256(q + 1));
+	/* Only an addition waits for the sum before. */
+	return _mm256_add_epi32(acc, _mm256_dpwssd_avx_epi32(
+	    _mm256_madd_epi16(v.a, _mm256_loadu_si256(q)), v.b,
+	    _mm256_loadu_si256(q + 1)));
 }
 
 #include "backend/cpu_head.h"

@@ -6,7 +6,6 @@
  *	HV_COLUMNS		codes in one vector: 16, 32 or 64
  *	HV_RUN			columns that an accumulator holds; 0: a whole row
  *	HV_I8_OFFSET		what hv_i8 adds to the codes, to have them unsigned
- *	HV_PAIRS		accumulators that fit the registers
  *	hv, hv_acc		the codes; sums of their products
  *	hv_zero			no sum
  *	hv_i8(p, left)		int8 codes at p, of which there are `left` or more
@@ -16,8 +15,9 @@
  *	hv_sums(acc, n, sum)	sum [n] += the sums of acc [n]
  *
  * Integers, so the sums are exact and every cut gives the same bits.  A row of
- * weights is unpacked once for up to 8 rows of x: the more rows, the fewer outputs
- * are in a tile.
+ * weights is unpacked once for up to 8 rows of x.  One output at a time is one
+ * stream of bytes, which is read fastest; two with two rows, so that there are sums
+ * enough which do not wait for each other.
  *
  * Many rows of x are multiplied in eights, with so many outputs at a time that
  * these stay in the second cache until all rows have had them.
@@ -72,8 +72,8 @@ head_dots(const struct dense *w, int o, int n_some, const struct cpu_hidden *x,
 	size_t stride = head_stride(w, type);
 	const uint8_t *p = (const uint8_t *)w->data + (size_t)o * stride;
 	const uint8_t *next = p + HEAD_AHEAD;
-	size_t row[4];
-	hv_acc acc[HV_PAIRS];
+	size_t row[2];
+	hv_acc acc[HEAD_ROWS];
 
 	HEAD_UNROLL(i, n_o)
 		row[i] = (size_t)(i < n_some ? i : 0) * stride;
@@ -115,7 +115,7 @@ head_tile(const struct dense *w, int o, int n_some, const struct cpu_hidden *x,
 	const int times = type == DENSE_I8 ? 1 : 2;
 	const int offset = type == DENSE_I8 ? HV_I8_OFFSET :
 	    type == DENSE_Q6 ? 63 : 15;
-	int64_t sum[HV_PAIRS];
+	int64_t sum[HEAD_ROWS];
 
 	head_dots(w, o, n_some, x, r, type, n_o, n_r, sum);
 	for (int i = 0; i < n_some; i++)
@@ -132,8 +132,7 @@ head_tile(const struct dense *w, int o, int n_some, const struct cpu_hidden *x,
 	head_##type##_##n_r(const struct dense *w, int from, int to,         \
 	    const struct cpu_hidden *x, int r, float *y, size_t y_stride)    \
 	{                                                                    \
-		const int most = HV_PAIRS / (n_r);                           \
-		const int n_o = most >= 4 ? 4 : most >= 2 ? 2 : 1;           \
+		const int n_o = n_r == 2 ? 2 : 1;                            \
                                                                              \
 		for (int o = from; o < to; o += n_o)                         \
 			head_tile(w, o, to - o < n_o ? to - o : n_o, x, r,   \

@@ -32,7 +32,7 @@ cpu_neon_prepare(const float *f, float top, struct cpu_hidden *out, int r)
 	out->scale[r] = 1.0F / s;
 }
 
-enum { HV_COLUMNS = 16, HV_RUN = 0, HV_I8_OFFSET = 0, HV_PAIRS = 8 };
+enum { HV_COLUMNS = 16, HV_RUN = 0, HV_I8_OFFSET = 0 };
 
 typedef int8x16_t hv;
 typedef struct { int32x4_t high, low; } hv_acc;

@@ -24,7 +24,7 @@ cpu_scalar_prepare(const float *f, float top, struct cpu_hidden *out, int r)
 	out->scale[r] = 1.0F / s;
 }
 
-enum { HV_COLUMNS = 64, HV_RUN = 0, HV_I8_OFFSET = 0, HV_PAIRS = 8 };
+enum { HV_COLUMNS = 64, HV_RUN = 0, HV_I8_OFFSET = 0 };
 
 typedef struct { int8_t code[64]; } hv;
 typedef int64_t hv_acc;
