@@ -12,8 +12,8 @@
  * How close two correct backends are is a matter of chance, since an activation
  * on a rounding edge goes either way.  Their KL divergence of 7e-4 a token is a
  * difference of the log probabilities of about sqrt(2 * 7e-4) = 0.038, so the
- * mean over n tokens differs by 0.038 / sqrt(n): 0.021 % over 64 windows, 0.097 %
- * over 3.  Three times that is allowed, and for the reference the 0.049 % that
+ * mean over n tokens differs by 0.038 / sqrt(n): 0.021 % over 64 windows, 0.12 %
+ * over 2.  Three times that is allowed, and for the reference the 0.049 % that
  * the int8 head costs.
  */
 #include <check.h>
@@ -28,13 +28,14 @@
 #include "kl.h"
 #include "model/model.h"
 #include "ppl.h"
+#include "slow.h"
 #include "tokenizer/tokenizer.h"
 
 #define MODEL "models/halo-demo.h1b"
 #define TEXT "../shared/models/halo-demo/reference/heldout.txt"
 static const double reference = 38.75627047702921;
 
-enum { N_CTX = 512, N_WINDOWS = 64, N_FEW = 3 };
+enum { N_CTX = 512, N_WINDOWS = 64, N_FEW = SLOW ? 1 : 2 };
 
 static struct model model;
 static struct tokenizer *tokenizer;
@@ -396,6 +397,11 @@ START_TEST(perplexity_is_the_references_on_the_cpu)
 		printf("skipped: there is no %s\n", TEXT);
 		return;
 	}
+	if (SLOW) {
+		printf("skipped: as long as it is here; one window goes the same "
+		    "way\n");
+		return;
+	}
 	ppl = measure("cpu", "auto", N_WINDOWS, &n);
 	ck_assert_int_eq(n, N_WINDOWS * (N_CTX - 1));
 	ck_assert_double_lt(fabs(ppl / reference - 1), 0.0011);
@@ -414,7 +420,7 @@ START_TEST(ref_and_cpu_have_the_same_perplexity)
 	ref = measure("ref", NULL, N_FEW, &n);
 	cpu = measure("cpu", "auto", N_FEW, &m);
 	ck_assert_int_eq(n, m);
-	ck_assert_double_lt(fabs(ref / cpu - 1), 0.0029);
+	ck_assert_double_lt(fabs(ref / cpu - 1), 3 * 0.038 / sqrt((double)n));
 }
 END_TEST
 
