@@ -4,6 +4,7 @@
 #   make demo         install what is missing, build, start the stack, ask a question
 #   make check        install what the tests need, build, run unit, process and e2e tests
 #   make bench        measure this machine into docs/benchmarks.md; BENCH_BIG=1, BENCH_PEERS= add to it
+#   make bench-gateway    streams and probes of the gateway, as a table (needs wrk)
 #   make fuzz         run every fuzz target FUZZ_RUNS times (default 20000)
 #   make install      to $(DESTDIR)$(PREFIX); units to $(DESTDIR)$(UNITDIR)
 #   make uninstall    remove what install put there (models and state stay)
@@ -182,6 +183,9 @@ bench: all
 	$Qtools/bench/insert.sh docs/benchmarks.md <$B/bench.md
 	@cat $B/bench.md
 
+bench-gateway: all $B/bin/streams
+	$Qtools/bench/gateway.sh $B
+
 # Fuzz targets: the parser under test with everything of ours instrumented.
 FUZZ_CC  ?= clang
 FUZZ_SRC = $(filter-out %/main.c $(CPU_OTHERS),$(wildcard common/*.c proto/*.c services/decode/*.c services/decode/*/*.c services/gateway/*.c services/mcp/*.c))
@@ -210,6 +214,6 @@ help:
 clean:
 	rm -rf build build-*
 
-.PHONY: all tests unit check deps demo bench fuzz doc install uninstall help clean
+.PHONY: all tests unit check deps demo bench bench-gateway fuzz doc install uninstall help clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -24,14 +24,19 @@ void
 random_hex(char *out, int n_bytes)
 {
 	static const char digits[] = "0123456789abcdef";
-	unsigned char byte;
+	unsigned char bytes[32];
+	int n;
 
-	for (int i = 0; i < n_bytes; i++) {
-		while (getrandom(&byte, 1, 0) != 1)
+	/* So few come at once or not at all. */
+	for (; n_bytes > 0; n_bytes -= n) {
+		n = n_bytes < (int)sizeof(bytes) ? n_bytes : (int)sizeof(bytes);
+		while (getrandom(bytes, (size_t)n, 0) != n)
 			if (errno != EINTR)
 				abort();	/* no kernel we run on lacks it */
-		out[2 * i] = digits[byte >> 4];
-		out[2 * i + 1] = digits[byte & 15];
+		for (int i = 0; i < n; i++) {
+			*out++ = digits[bytes[i] >> 4];
+			*out++ = digits[bytes[i] & 15];
+		}
 	}
-	out[2 * n_bytes] = '\0';
+	*out = '\0';
 }
