@@ -64,6 +64,8 @@ START_TEST(when_a_client_leaves_the_work_for_it_ends)
 		;
 	http_close(&c);
 	wait_idle();
+	for (int i = 0; i < 500 && generated_at_cancel() < 0; i++)
+		usleep(10000);
 	ck_assert_int_ge(generated_at_cancel(), 0);
 	ck_assert_int_lt(generated_at_cancel(), 800);
 	ck_assert_double_ge(fleet_metric("onebit_gateway_cancelled_total"),
