@@ -9,7 +9,8 @@ kernels=services/decode/backend
 mkdir -p "$out" || exit 1
 objects=
 for f in tests/neon/neon_kernels.c $kernels/cpu_neon*.c $kernels/cpu_scalar*.c \
-    $kernels/cpu_kernels.c $kernels/cpu_scratch.c services/decode/model/packed.c common/err.c common/utf8.c; do
+    $kernels/cpu_kernels.c $kernels/cpu_scratch.c services/decode/model/packed.c \
+    services/decode/model/base3.c common/err.c common/utf8.c; do
 	case $f in */cpu_neon*) arch=-march=armv8.2-a+dotprod ;; *) arch= ;; esac
 	o=$out/$(basename "$f" .c).o
 	$cc -std=c17 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-psabi -Werror \

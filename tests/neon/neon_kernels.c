@@ -49,13 +49,14 @@ rows_take(struct cpu_rows *x, int n)
 static void
 ternary_shape(int n_in, int group)
 {
-	struct ternary w;
+	struct ternary w, base3;
 	struct cpu_rows x;
 	int n_out = 1 + random_below(40);
 	size_t n = (size_t)(ROWS * n_out) * sizeof(float);
 	float *a = random_take(n), *b = random_take(n);
 
 	random_ternary(&w, n_out, n_in, group);
+	base3 = random_as_base3(&w);
 	rows_take(&x, n_in);
 	for (int r = 0; r < ROWS; r++) {
 		x.scale[r] = 0.5F + random_float();
@@ -76,6 +77,16 @@ ternary_shape(int n_in, int group)
 		neon.ternary(&w, from, to, &x, rows, a, n_out, rows % 2 == 0);
 		scalar.ternary(&w, from, to, &x, rows, b, n_out, rows % 2 == 0);
 		same(group > 0 ? "ternary in groups" : "ternary", a, b, n);
+		for (int i = 0; i < ROWS * n_out; i++)
+			a[i] = 0.25F;
+		neon.ternary(&base3, from, to, &x, rows, a, n_out,
+		    rows % 2 == 0);
+		same("layout B3", a, b, n);
+		for (int i = 0; i < ROWS * n_out; i++)
+			a[i] = 0.25F;
+		scalar.ternary(&base3, from, to, &x, rows, a, n_out,
+		    rows % 2 == 0);
+		same("layout B3, scalar", a, b, n);
 	}
 }
 
@@ -202,8 +213,8 @@ main(void)
 	if (cpu_kernels_open("scalar", &scalar, &e) != 0)
 		return 1;
 	for (int i = 0; i < SHAPES; i++) {
-		ternary_shape(1 + random_below(1000), 0);
-		ternary_shape(1 + random_below(1000), 64 * (1 + random_below(9)));
+		ternary_shape(1 + random_below(3000), 0);
+		ternary_shape(1 + random_below(3000), 64 * (1 + random_below(9)));
 		float_kernels(2 + random_below(N - 2));
 		head_shape(DENSE_I8, 1 + random_below(N), 0);
 		head_shape(DENSE_Q6, 1 + random_below(N), 0);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
+#include "model/base3.h"
 #include "model/model.h"
 #include "model/packed.h"
 
@@ -109,6 +110,29 @@ random_packed(struct dense *d)
 	}
 	d->data = data;
 	d->scales = scales;
+}
+
+/* The weights of w, which has layout T2, in layout B3. */
+static inline struct ternary
+random_as_base3(const struct ternary *w)
+{
+	struct ternary b = *w;
+	uint8_t *row = random_take((size_t)w->n_in), *codes;
+
+	b.form = TERNARY_B3;
+	b.stride = base3_stride(w->n_in);
+	codes = random_take((size_t)b.n_out * (size_t)b.stride);
+	for (int o = 0; o < w->n_out; o++) {
+		const uint8_t *p = w->codes + (size_t)o * (size_t)w->stride;
+
+		for (int i = 0; i < w->n_in; i++)
+			row[i] = p[i / TERNARY_BLOCK * 64 + i % 64] >>
+			    i % TERNARY_BLOCK / 64 * 2 & 3;
+		base3_pack(row, w->n_in, codes + (size_t)o * (size_t)b.stride);
+	}
+	b.codes = codes;
+	free(row);
+	return b;
 }
 
 static void
