@@ -180,7 +180,8 @@ kv_cache_find(const struct kv_cache *c, uint64_t salt, const int32_t *tokens,
 	int32_t page = kv_tree_find_part(&c->tree, at, salt, tokens + *n_found,
 	    n - *n_found, &n_same);
 
-	if (page != KV_NONE && c->tree.nodes[page].n_tokens == n_same) {
+	if (page != KV_NONE && (c->tree.nodes[page].n_tokens == n_same ||
+	    *n_found + n_same >= n - 1)) {
 		*n_found += n_same;
 		at = page;
 	}

@@ -77,9 +77,10 @@ void kv_cache_release(struct kv_cache *c, struct kv_seq *q,
     const int32_t *tokens, int32_t n_fed);
 
 /*
- * The last page of what is known of tokens [n], with *n_found of them, its last,
- * partly filled page included if all of it is among tokens; KV_NONE if nothing
- * is.  Good until the next call but kv_cache_pin.
+ * The last page of what is known of tokens [n], with *n_found of them.  A page that
+ * goes on with other tokens is the last one if it has what is left of these, but
+ * for one, whose row may not be computed; KV_NONE if nothing is known.  Good until
+ * the next call but kv_cache_pin.
  */
 int32_t kv_cache_find(const struct kv_cache *c, uint64_t salt,
     const int32_t *tokens, int32_t n, int32_t *n_found);

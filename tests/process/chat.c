@@ -31,7 +31,7 @@ void
 chat_start(const char *a, const char *b, const char *c, const char *d)
 {
 	const char *extra[] = { "--session-dir", chat_dir, "--context", "1024",
-		"--drain-ms", "60000", a, b, c, d, NULL };
+		"--backend", "cpu", "--drain-ms", "60000", a, b, c, d, NULL };
 
 	worker_start(&chat_worker, extra);
 }

@@ -67,7 +67,7 @@ START_TEST(pins_keep_pages_and_leave_room)
 	chat_start("--kv-tokens", "1300", NULL, NULL);
 	chat_turn(&c, CHAT_STORY, 40);
 	json_decref(chat_get(CHAT_A, "pin"));
-	chat_turn(&other, CHAT_STORY + 20, 40);
+	chat_turn(&other, &CHAT_STORY[20], 40);
 	for (int i = 0; i < 8; i++) {
 		snprintf(text, sizeof(text), "%d. %s%s", i, CHAT_STORY,
 		    "Tell me a long story about it.");

@@ -43,14 +43,16 @@ START_TEST(at_its_end_the_worker_saves_what_it_remembers)
 	struct chat c = { .key = CHAT_A };
 	char *want;
 
-	chat_start("--kv", _i == 0 ? "f16" : "i8", "--backend", "cpu");
+	chat_start("--kv", _i == 0 ? "f16" : "i8", NULL, NULL);
 	chat_turn(&c, CHAT_STORY, 40);
 	want = chat_forked(&c, "And then?", 12);
 	worker_forget(&chat_worker);
 	ck_assert_int_eq(process_end(&chat_worker.process, SIGTERM, 60000), 0);
-	chat_start("--kv", _i == 0 ? "f16" : "i8", "--backend", "cpu");
+	chat_start("--kv", _i == 0 ? "f16" : "i8", NULL, NULL);
 	ck_assert_str_eq(chat_turn(&c, "And then?", 12), want);
 	ck_assert_str_eq(chat_state(&c), "restored");
+	ck_assert_int_ge(chat_number(&c, "n_cached"),
+	    chat_number(&c, "n_prompt") - 14);
 	free(want);
 	json_decref(c.messages);
 }
@@ -150,13 +152,13 @@ END_TEST
 
 START_TEST(the_directory_has_its_limit)
 {
-	static const char *const keys[] = { "01", "02", "03", "04" };
+	static const char *const keys[] = { "00", "01", "02", "03", "04" };
 	char path[200];
 	struct err e;
 
-	/* A page and its session have some 3 MiB. */
-	chat_start("--session-dir-max", "8", NULL, NULL);
-	for (int i = 0; i < 4; i++) {
+	/* A page has 256 KiB, so three files of one page fit. */
+	chat_start("--session-dir-max", "1", NULL, NULL);
+	for (int i = 0; i < 5; i++) {
 		struct chat c = { .key = keys[i] };
 
 		chat_turn(&c, "say hello", 4);
@@ -165,12 +167,15 @@ START_TEST(the_directory_has_its_limit)
 		json_decref(chat_get(keys[i], "save"));
 		json_decref(c.messages);
 	}
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 5; i++) {
+		bool there = i == 1 || i >= 3;
+
 		chat_path_of(keys[i], path);
-		ck_assert_int_eq(access(path, F_OK) == 0, i == 1 || i == 3);
-		ck_assert_int_eq(chat_member_of(keys[i], "saved"), i == 1 || i == 3);
+		ck_assert_int_eq(access(path, F_OK) == 0, there);
+		ck_assert_int_eq(chat_member_of(keys[i], "saved"), there);
 	}
 	json_decref(chat_get(keys[3], "pin"));
+	json_decref(chat_get(keys[4], "pin"));
 	ck_assert_int_eq(chat_operate(keys[0], "save", NULL, &e), ERR_STORAGE);
 	json_decref(chat_get(keys[1], "drop"));
 	chat_path_of(keys[1], path);
