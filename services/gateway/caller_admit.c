@@ -149,6 +149,7 @@ caller_admit(struct caller *c, struct web_request *rq, const json_t *prompts,
     int n_answers, int64_t max_tokens, struct err *e)
 {
 	int64_t wait;
+	int r;
 
 	c->ticket = ticket_of(c, rq);
 	c->estimated = estimate(prompts, n_answers, max_tokens);
@@ -160,8 +161,12 @@ caller_admit(struct caller *c, struct web_request *rq, const json_t *prompts,
 		return too_many(c, wait, e);
 	c->place = places_take(&c->gw->places, c->ticket, &wait);
 	if (c->place >= 0) {
-		claim_session(c);
-		return 0;
+		if ((r = queue_await(&c->gw->queue, c->gw->fleet, c->ticket,
+		    e)) != 0)
+			caller_leave(c, -1);
+		else
+			claim_session(c);
+		return r;
 	}
 	limits_give_back(c->gw->limits, c->wants, c->n_wants, c->estimated,
 	    clock_ms());

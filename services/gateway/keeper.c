@@ -192,6 +192,19 @@ send_acks(struct upstream *u, json_t *ack)
 	json_decref(reply);
 }
 
+/* With the lock held. */
+static void
+note_change(struct upstream *u, enum upstream_state state, int64_t now)
+{
+	u->since_ms = now;
+	if (state == UPSTREAM_READY) {
+		u->outage_ms = now - u->away_ms;
+		u->away_ms = 0;
+	} else if (u->away_ms == 0) {
+		u->away_ms = now;
+	}
+}
+
 /* Takes the lock, but not to log: the reader of stderr may be slow. */
 static void
 note_state(struct upstream *u)
@@ -204,7 +217,7 @@ note_state(struct upstream *u)
 	pthread_mutex_lock(&u->lock);
 	state = upstream_state_now(u, clock_ms());
 	if ((changed = state != u->state))
-		u->since_ms = clock_ms();
+		note_change(u, state, clock_ms());
 	u->state = state;
 	memcpy(boot, u->boot, sizeof(boot));
 	pthread_mutex_unlock(&u->lock);

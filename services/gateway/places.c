@@ -122,19 +122,37 @@ places_try(struct places *p, uint64_t ticket, int64_t now_ms,
 	return place;
 }
 
-/* With the lock held, which is let go while it sleeps. */
+/* Sleep until a place is free or that time; the lock is let go meanwhile. */
+static int64_t
+sleep_until(struct places *p, int64_t until_ms)
+{
+	struct timespec t = { .tv_sec = until_ms / 1000,
+		.tv_nsec = until_ms % 1000 * 1000000 };
+
+	pthread_cond_timedwait(&p->freed, &p->lock, &t);
+	return clock_ms();
+}
+
+/* For one that comes for the first time. */
+static void
+wait_briefly(struct places *p)
+{
+	int64_t now = clock_ms(), until = now + PLACES_BRIEF_MS;
+
+	p->n_brief++;
+	while (p->n_max - p->n_used <= n_expected(p, now) && now < until)
+		now = sleep_until(p, until);
+	p->n_brief--;
+}
+
 static int
 hold(struct places *p, uint64_t ticket, int64_t *retry_ms)
 {
 	int64_t now = clock_ms(), until = now + PLACES_WAIT_MS;
-	struct timespec t = { .tv_sec = until / 1000,
-		.tv_nsec = until % 1000 * 1000000 };
 
 	p->n_waiting++;
-	while (p->n_used >= p->n_max && now < until) {
-		pthread_cond_timedwait(&p->freed, &p->lock, &t);
-		now = clock_ms();
-	}
+	while (p->n_used >= p->n_max && now < until)
+		now = sleep_until(p, until);
 	p->n_waiting--;
 	return p->n_used < p->n_max ? use(p, now) :
 	    refuse(p, ticket, now, retry_ms);
@@ -143,9 +161,14 @@ hold(struct places *p, uint64_t ticket, int64_t *retry_ms)
 int
 places_take(struct places *p, uint64_t ticket, int64_t *retry_ms)
 {
+	int64_t now = clock_ms();
 	int place;
 
 	pthread_mutex_lock(&p->lock);
+	if (p->n_max - p->n_used <= n_expected(p, now) &&
+	    p->n_brief < PLACES_WAITING_MAX &&
+	    !promises_expects(&p->told, ticket, now))
+		wait_briefly(p);
 	place = try(p, ticket, clock_ms(), retry_ms);
 	if (place == PLACES_HOLD)
 		place = hold(p, ticket, retry_ms);
@@ -179,7 +202,7 @@ places_give(struct places *p, int place, bool ended, int64_t now_ms)
 	p->since_ms[place] = 0;
 	p->session[place] = 0;
 	p->n_used--;
-	pthread_cond_signal(&p->freed);
+	pthread_cond_broadcast(&p->freed);	/* who is first: n_expected */
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -20,6 +20,9 @@ enum {
 	PLACES_MAX = 1024,
 	PLACES_WAITING_MAX = 64,	/* came as told and hold a thread */
 	PLACES_WAIT_MS = 5000,		/* how long, at most */
+	PLACES_BRIEF_MS = 100,		/* how long anybody waits: a client that
+					 * has its answer asks again before the
+					 * place of that is free */
 	PLACES_MIN_MS = 100,
 	PLACES_FIRST_MS = 500,		/* an answer, before any has ended */
 };
@@ -28,6 +31,7 @@ struct places {
 	pthread_mutex_t lock;
 	pthread_cond_t freed;
 	int n_max, n_used, n_waiting;
+	int n_brief;			/* wait, and come after all others */
 	struct promises told;
 	int64_t since_ms[PLACES_MAX];	/* of those in use, 0: free */
 	uint64_t session[PLACES_MAX];	/* of those in use; 0: none */
@@ -42,7 +46,7 @@ int places_used(struct places *p);
 
 /*
  * Returns a place from 0, or -1 with *retry_ms.  A request that comes as told
- * waits for its place here, up to PLACES_WAIT_MS.
+ * waits for its place here, up to PLACES_WAIT_MS; any other, PLACES_BRIEF_MS.
  */
 int places_take(struct places *p, uint64_t ticket, int64_t *retry_ms);
 
@@ -53,8 +57,8 @@ bool places_claim(struct places *p, int place, uint64_t session);
 /* ended: it lasted as long as answers do; false for one that failed at once. */
 void places_free(struct places *p, int place, bool ended);
 
-/* The two halves of places_take, for tests: without waiting.  PLACES_HOLD: it
- * came as told and may wait. */
+/* places_take and places_free for tests: without waiting.  PLACES_HOLD: it came
+ * as told and may wait. */
 enum { PLACES_NONE = -1, PLACES_HOLD = -2 };
 int places_try(struct places *p, uint64_t ticket, int64_t now_ms,
     int64_t *retry_ms);

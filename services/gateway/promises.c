@@ -23,16 +23,32 @@ promises_add(struct promises *p, uint64_t ticket, int64_t due_ms)
 		p->kept[p->n++] = (struct promise){ ticket, due_ms };
 }
 
+/* The index of what this ticket was told for now, or -1. */
+static int
+find(const struct promises *p, uint64_t ticket, int64_t now_ms)
+{
+	for (int i = 0; i < p->n; i++)
+		if (p->kept[i].ticket == ticket && p->kept[i].due_ms <= now_ms)
+			return i;
+	return -1;
+}
+
+bool
+promises_expects(const struct promises *p, uint64_t ticket, int64_t now_ms)
+{
+	return find(p, ticket, now_ms) >= 0;
+}
+
 bool
 promises_came(struct promises *p, uint64_t ticket, int64_t now_ms)
 {
+	int i;
+
 	expire(p, now_ms);
-	for (int i = 0; i < p->n; i++)
-		if (p->kept[i].ticket == ticket && p->kept[i].due_ms <= now_ms) {
-			forget(p, i);
-			return true;
-		}
-	return false;
+	if ((i = find(p, ticket, now_ms)) < 0)
+		return false;
+	forget(p, i);
+	return true;
 }
 
 int

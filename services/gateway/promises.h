@@ -31,6 +31,10 @@ void promises_add(struct promises *p, uint64_t ticket, int64_t due_ms);
 /* Was this ticket told to come by now?  Once for each time it was told. */
 bool promises_came(struct promises *p, uint64_t ticket, int64_t now_ms);
 
+/* The same, and it stays told. */
+bool promises_expects(const struct promises *p, uint64_t ticket,
+    int64_t now_ms);
+
 /* How many are to be expected at once, for whom something is held back. */
 int promises_due(struct promises *p, int64_t now_ms);
 

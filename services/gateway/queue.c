@@ -12,6 +12,31 @@ queue_init(struct queue *q)
 	pthread_mutex_init(&q->lock, NULL);
 }
 
+int
+queue_await(struct queue *q, struct fleet *f, uint64_t ticket, struct err *e)
+{
+	int64_t now = clock_ms(), until = now + QUEUE_WAIT_MS;
+	bool came, ready = fleet_pick(f, NULL, "", e) != NULL;
+
+	if (ready)
+		return 0;
+	pthread_mutex_lock(&q->lock);
+	came = promises_came(&q->away, ticket, now) &&
+	    q->n_waiting_worker < QUEUE_WAITING_MAX;
+	q->n_waiting_worker += came;
+	pthread_mutex_unlock(&q->lock);
+	while (came && !ready && clock_ms() < until) {
+		usleep(1000 * QUEUE_ASK_MS);
+		ready = fleet_pick(f, NULL, "", e) != NULL;
+	}
+	pthread_mutex_lock(&q->lock);
+	q->n_waiting_worker -= came;
+	if (!ready)
+		promises_add(&q->away, ticket, clock_ms() + e->retry_after_ms);
+	pthread_mutex_unlock(&q->lock);
+	return ready ? 0 : (int)e->code;
+}
+
 enum turn { ASK, ASK_AND_WAIT, REFUSED };
 
 /* May this request ask a worker now? */
@@ -48,7 +73,7 @@ end(struct queue *q, uint64_t ticket, bool waited, int r,
 	pthread_mutex_lock(&q->lock);
 	if (waited)
 		q->n_waiting--;
-	if (r == ERR_BUSY)
+	if (r == ERR_BUSY || r == ERR_LOADING)
 		promises_add(&q->told, ticket, now + e->retry_after_ms);
 	pthread_mutex_unlock(&q->lock);
 }
@@ -74,7 +99,7 @@ queue_submit(struct queue *q, struct fleet *f, const char *model,
 
 	while (turn != REFUSED) {
 		r = fleet_submit(f, model, session, generate, up, e);
-		if (r != ERR_BUSY)
+		if (r != ERR_BUSY && r != ERR_LOADING)
 			break;
 		note_full(q, e->retry_after_ms);
 		if (turn == ASK || clock_ms() >= until)

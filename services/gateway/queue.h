@@ -10,7 +10,7 @@
  * Requests that the workers had no room for.  A worker says when it will have,
  * but does not know who comes back; here that is known (promises.h).  Who comes
  * as told and is a little early waits here and asks again, and nobody new asks
- * in between.  Any thread.
+ * in between.  The same while no worker is ready.  Any thread.
  */
 enum {
 	QUEUE_WAITING_MAX = 64,		/* each holds a thread */
@@ -20,13 +20,20 @@ enum {
 
 struct queue {
 	pthread_mutex_t lock;
-	struct promises told;
-	int n_waiting;
+	struct promises told, away;	/* to come when there is room; when a
+					 * worker is ready, which keeps nobody else
+					 * from asking */
+	int n_waiting, n_waiting_worker;	/* for room; for one to be ready */
 	int64_t retry_ms;	/* as the worker said last */
 	int64_t full_ms;	/* when it did */
 };
 
 void queue_init(struct queue *q);
+
+/* Is a worker ready?  Who was told to come when one would be waits for it here.
+ * Else the error of the best of them. */
+int queue_await(struct queue *q, struct fleet *f, uint64_t ticket,
+    struct err *e);
 
 /* As fleet_submit.  ticket: of the client's request. */
 int queue_submit(struct queue *q, struct fleet *f, const char *model,

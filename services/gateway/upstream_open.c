@@ -7,6 +7,8 @@
 #include "clock.h"
 #include "upstream_state.h"
 
+enum { AWAY_MIN_MS = 1000, AWAY_MAX_MS = 15000 };	/* Retry-After */
+
 int
 upstream_create(struct upstream **out, const struct upstream_config *c,
     struct err *e)
@@ -21,7 +23,7 @@ upstream_create(struct upstream **out, const struct upstream_config *c,
 		return err_set(e, ERR_NO_MEMORY, "no memory for an upstream");
 	}
 	u->config = c;
-	u->since_ms = clock_ms();
+	u->since_ms = u->away_ms = clock_ms();
 	pthread_mutex_init(&u->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -57,6 +59,19 @@ why_not_ready(const struct upstream *u)
 	return "the model is loading";
 }
 
+/* It takes as long as the last time; if it does not, half as long again as it
+ * has. */
+static int64_t
+until_ready(const struct upstream *u, int64_t now)
+{
+	int64_t gone = u->away_ms == 0 ? 0 : now - u->away_ms;
+	int64_t usual = u->outage_ms + u->outage_ms / 5;
+	int64_t ms = gone < usual ? usual - gone : gone / 2;
+
+	return ms < AWAY_MIN_MS ? AWAY_MIN_MS :
+	    ms < AWAY_MAX_MS ? ms : AWAY_MAX_MS;
+}
+
 void
 upstream_health(struct upstream *u, struct upstream_health *h)
 {
@@ -79,7 +94,7 @@ upstream_health(struct upstream *u, struct upstream_health *h)
 		strcpy(h->reason, "the decode worker does not answer");
 	else if (h->state == UPSTREAM_LOADING)
 		strcpy(h->reason, why_not_ready(u));
-	h->retry_after_ms = 1000;
+	h->retry_after_ms = until_ready(u, now);
 	/* What runs goes on; what is new waits until it stays up. */
 	if (h->state == UPSTREAM_READY && breaker_open(&u->breaker, now)) {
 		h->state = UPSTREAM_LOADING;

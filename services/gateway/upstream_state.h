@@ -54,6 +54,8 @@ struct upstream {
 	int64_t running, queued, n_slots;
 	enum upstream_state state;	/* as the keeper last saw it */
 	int64_t since_ms;
+	int64_t away_ms;		/* not ready since then; 0: it is */
+	int64_t outage_ms;		/* how long that was the last time, or 0 */
 	struct upstream_model model;	/* id "": never known */
 	char model_boot[DECODE_BOOT_LEN + 1];
 	struct upstream_request *table[UPSTREAM_BUCKETS];

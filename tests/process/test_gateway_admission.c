@@ -301,6 +301,58 @@ START_TEST(who_finds_the_workers_queue_full_is_served_when_it_comes_as_told)
 }
 END_TEST
 
+static atomic_int served;
+
+static void *
+come_back(void *arg)
+{
+	int client = *(int *)arg;
+	struct http_client c;
+	char body[256], value[64];
+
+	snprintf(body, sizeof(body), "{\"model\":\"halo-demo\",\"seed\":%d,"
+	    "\"max_tokens\":4,\"messages\":[{\"role\":\"user\",\"content\":"
+	    "\"hi\"}]}", client);
+	stack_post(&c, NULL, chat, "", body);
+	if (http_status(&c) == 503 && stack_header(&c, "retry-after-ms",
+	    value, sizeof(value))) {
+		http_close(&c);
+		usleep((useconds_t)(1000 * atoll(value)));
+		stack_post(&c, NULL, chat, "", body);
+		served += http_status(&c) == 200;
+	}
+	http_close(&c);
+	return NULL;
+}
+
+START_TEST(who_finds_no_worker_is_served_when_it_comes_as_told)
+{
+	pthread_t threads[8];
+	int numbers[8];
+	char text[2048];
+
+	stack_start(NULL, NULL);
+	ck_assert_int_eq(process_end(&stack_worker, SIGKILL, 5000),
+	    128 + SIGKILL);
+	for (int i = 0; i < 500 && process_get(stack_port, "/readyz", text,
+	    sizeof(text)) != 503; i++)
+		usleep(10000);
+	served = 0;
+	for (int i = 0; i < 8; i++) {
+		numbers[i] = i;
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, come_back,
+		    &numbers[i]), 0);
+	}
+	/* It is away for longer than the first were told. */
+	usleep(2500000);
+	stack_start_worker();
+	for (int i = 0; i < 8; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_int_eq(served, 8);
+	stack_stop();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -319,6 +371,7 @@ main(void)
 	tcase_add_test(t, the_log_has_names_and_no_keys);
 	tcase_add_test(o, who_finds_no_place_is_served_when_it_comes_as_told);
 	tcase_add_test(o, who_finds_the_workers_queue_full_is_served_when_it_comes_as_told);
+	tcase_add_test(o, who_finds_no_worker_is_served_when_it_comes_as_told);
 	suite_add_tcase(s, t);
 	suite_add_tcase(s, o);
 	srunner_set_fork_status(r, CK_NOFORK);	/* bus.h: no fork */

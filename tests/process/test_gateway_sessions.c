@@ -289,9 +289,20 @@ START_TEST(a_saved_one_is_there_after_a_restart_of_the_worker)
 	ck_assert_int_eq(process_end(&stack_worker, SIGKILL, 5000),
 	    128 + SIGKILL);
 	stack_start_worker();
-	for (int i = 0; i < 500 && (v = look("key-of-ann", "one")) == NULL; i++)
+	/* 503 as long as the gateway does not know it, 404 before it has read
+	 * what is on the disk. */
+	for (int i = 0; i < 500; i++) {
+		struct http_client c;
+		int status;
+
+		stack_get(&c, "key-of-ann", "/v1/sessions/one");
+		status = http_status(&c);
+		http_close(&c);
+		if (status == 200 && process_get(stack_port, "/readyz", text,
+		    sizeof(text)) == 200)
+			break;
 		usleep(20000);
-	json_decref(v);
+	}
 	turn("key-of-ann", "X-1bit-Session: one\r\n", ASK(FIRST), state,
 	    &n_cached, text);
 	ck_assert_str_eq(state, "restored");
@@ -300,7 +311,7 @@ START_TEST(a_saved_one_is_there_after_a_restart_of_the_worker)
 }
 END_TEST
 
-/* Members of the slot that runs, as key is told. */
+/* Members of the slot that runs, as key is told; NULL if none does. */
 static json_t *
 busy_slot(const char *key)
 {
@@ -316,23 +327,46 @@ busy_slot(const char *key)
 		if (is(s, "is_processing"))
 			found = json_incref(s);
 	json_decref(v);
+	return found;
+}
+
+/* A stream of ann's that has begun. */
+static void
+begin_story(struct http_client *c, const char *headers, const char *members)
+{
+	char lines[256], body[512];
+
+	snprintf(lines, sizeof(lines), "Authorization: Bearer key-of-ann\r\n%s",
+	    headers);
+	snprintf(body, sizeof(body), "{\"model\":\"halo-demo\",\"stream\":true,"
+	    "\"max_tokens\":900,\"ignore_eos\":true,%s\"messages\":"
+	    "[{\"role\":\"user\",\"content\":\"A story.\"}]}", members);
+	http_post(c, stack_port, chat, lines, body);
+	http_until(c, "\"content\":\"");
+}
+
+/* The same while ann's request runs, which may be over before we ask. */
+static json_t *
+anns_slot(const char *key)
+{
+	json_t *found = NULL;
+
+	for (int i = 0; i < 20 && found == NULL; i++) {
+		struct http_client c;
+
+		begin_story(&c, "", "\"stop\":\"SECRET\",");
+		found = busy_slot(key);
+		http_close(&c);
+	}
 	ck_assert_ptr_nonnull(found);
 	return found;
 }
 
 START_TEST(what_runs_is_told_to_its_key_and_to_an_administrator)
 {
-	struct http_client c;
-	json_t *ann, *bob, *boss;
+	json_t *ann = anns_slot("key-of-ann"), *bob = anns_slot("key-of-bob"),
+	    *boss = anns_slot("key-of-boss");
 
-	http_post(&c, stack_port, chat, "Authorization: Bearer key-of-ann\r\n",
-	    "{\"model\":\"halo-demo\",\"stream\":true,\"max_tokens\":900,"
-	    "\"ignore_eos\":true,\"stop\":\"SECRET\",\"messages\":"
-	    "[{\"role\":\"user\",\"content\":\"A story.\"}]}");
-	http_until(&c, "\"content\":\"");
-	ann = busy_slot("key-of-ann");
-	bob = busy_slot("key-of-bob");
-	boss = busy_slot("key-of-boss");
 	ck_assert_ptr_nonnull(json_object_get(ann, "params"));
 	ck_assert_ptr_nonnull(json_object_get(boss, "params"));
 	ck_assert_ptr_null(json_object_get(bob, "params"));
@@ -340,8 +374,6 @@ START_TEST(what_runs_is_told_to_its_key_and_to_an_administrator)
 	json_decref(ann);
 	json_decref(bob);
 	json_decref(boss);
-	http_rest(&c);
-	http_close(&c);
 }
 END_TEST
 
@@ -350,13 +382,16 @@ START_TEST(two_requests_of_a_session_wait_or_are_refused)
 	struct http_client c, d;
 	char value[64];
 
-	http_post(&c, stack_port, chat, "Authorization: Bearer key-of-ann\r\n"
-	    "X-1bit-Session: busy\r\n", "{\"model\":\"halo-demo\","
-	    "\"stream\":true,\"max_tokens\":300,\"ignore_eos\":true,"
-	    "\"messages\":[{\"role\":\"user\",\"content\":\"A story.\"}]}");
-	http_until(&c, "\"content\":\"");
-	stack_post(&d, "key-of-ann", chat, "X-1bit-Session: busy\r\n"
-	    "X-1bit-Session-Busy: fail\r\n", ASK(FIRST));
+	/* It may be over before the second comes. */
+	for (int i = 0; i < 20; i++) {
+		begin_story(&c, "X-1bit-Session: busy\r\n", "");
+		stack_post(&d, "key-of-ann", chat, "X-1bit-Session: busy\r\n"
+		    "X-1bit-Session-Busy: fail\r\n", ASK(FIRST));
+		if (http_status(&d) == 409)
+			break;
+		http_close(&c);
+		http_close(&d);
+	}
 	ck_assert_int_eq(http_status(&d), 409);
 	ck_assert(http_has(&d, "\"type\":\"conflict_error\""));
 	ck_assert(http_has(&d, "\"code\":\"session_busy\""));
@@ -375,25 +410,27 @@ END_TEST
 
 START_TEST(requests_with_one_cache_key_do_not_wait_for_each_other)
 {
-	struct http_client c, d;
+	bool without = false;
 	char value[64];
 
-	http_post(&c, stack_port, chat, "Authorization: Bearer key-of-ann\r\n",
-	    "{\"model\":\"halo-demo\",\"stream\":true,\"max_tokens\":900,"
-	    "\"ignore_eos\":true,\"prompt_cache_key\":\"app\",\"messages\":"
-	    "[{\"role\":\"user\",\"content\":\"A story.\"}]}");
-	http_until(&c, "\"content\":\"");
-	ck_assert(stack_header(&c, "X-1bit-Session", value, sizeof(value)));
-	ck_assert_str_eq(value, "app");
-	stack_post(&d, "key-of-ann", chat, "", "{\"model\":\"halo-demo\","
-	    "\"max_tokens\":4,\"prompt_cache_key\":\"app\",\"messages\":"
-	    "[{\"role\":\"user\",\"content\":\"hi\"}]}");
-	ck_assert_int_eq(http_status(&d), 200);
-	ck_assert(!stack_header(&d, "X-1bit-Session", value, sizeof(value)));
-	http_close(&d);
-	ck_assert(!http_has(&c, "[DONE]"));	/* nothing of it was read since */
-	http_rest(&c);
-	http_close(&c);
+	for (int i = 0; i < 20 && !without; i++) {
+		struct http_client c, d;
+
+		begin_story(&c, "", "\"prompt_cache_key\":\"app\",");
+		ck_assert(stack_header(&c, "X-1bit-Session", value,
+		    sizeof(value)));
+		ck_assert_str_eq(value, "app");
+		stack_post(&d, "key-of-ann", chat, "", "{\"model\":"
+		    "\"halo-demo\",\"max_tokens\":4,\"prompt_cache_key\":"
+		    "\"app\",\"messages\":[{\"role\":\"user\",\"content\":"
+		    "\"hi\"}]}");
+		ck_assert_int_eq(http_status(&d), 200);
+		without = !stack_header(&d, "X-1bit-Session", value,
+		    sizeof(value));
+		http_close(&c);
+		http_close(&d);
+	}
+	ck_assert(without);
 }
 END_TEST
 

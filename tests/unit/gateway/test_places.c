@@ -123,6 +123,7 @@ START_TEST(who_comes_as_told_waits_until_there_is_room)
 	places_init(&p, 1);
 	ck_assert_int_eq(places_take(&p, 1, &retry_ms), 0);
 	ck_assert_int_eq(places_take(&p, 7, &retry_ms), PLACES_NONE);
+	ck_assert_int_ge(retry_ms, PLACES_MIN_MS);
 	ck_assert_int_eq(pthread_create(&thread, NULL, come_as_told, &place), 0);
 	for (bool waits = false; !waits; usleep(1000)) {
 		pthread_mutex_lock(&p.lock);
@@ -134,6 +135,30 @@ START_TEST(who_comes_as_told_waits_until_there_is_room)
 	ck_assert_int_eq(places_take(&p, 8, &ms) >= 0 && place >= 0, 0);
 	pthread_join(thread, NULL);
 	ck_assert_int_eq(place, 0);
+}
+END_TEST
+
+static void *
+free_it(void *arg)
+{
+	(void)arg;
+	usleep(10000);
+	places_free(&p, 0, true);
+	return NULL;
+}
+
+START_TEST(a_place_that_is_about_to_be_free_is_waited_for)
+{
+	pthread_t thread;
+
+	places_init(&p, 1);
+	ck_assert_int_eq(places_take(&p, 1, &retry_ms), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, free_it, NULL), 0);
+	/* Once it has begun to wait it is woken. */
+	while (places_take(&p, 2, &retry_ms) < 0)
+		;
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(places_used(&p), 1);
 }
 END_TEST
 
@@ -153,6 +178,7 @@ main(void)
 	tcase_add_test(t, one_that_failed_says_nothing_of_how_long_answers_take);
 	tcase_add_test(t, a_session_is_claimed_once_at_a_time);
 	tcase_add_test(t, who_comes_as_told_waits_until_there_is_room);
+	tcase_add_test(t, a_place_that_is_about_to_be_free_is_waited_for);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
