@@ -45,7 +45,7 @@ upstream_send(struct upstream_request *q, int64_t attempt, json_t *forced,
     struct decode_accepted *a, json_t **obj, struct err *e)
 {
 	int64_t left_ms = q->deadline_ms - clock_ms(), solo_end;
-	json_t *generate = json_copy(q->generate), *reply = NULL;
+	json_t *generate = upstream_again(q), *reply = NULL;
 	int r;
 
 	json_object_set_new(generate, "id", json_string(q->id));

@@ -185,6 +185,7 @@ resume_submit(struct upstream_request *q)
 		upstream_adopt_boot(q->u, a.boot);
 		q->attempt = attempt;
 		q->accepted = true;
+		upstream_keep_ids(q, &a);
 		q->acked = 0;
 		q->away = false;
 		q->lost_ms = q->retry_ms = 0;

@@ -84,6 +84,7 @@ request_free(struct upstream_request *q)
 	pthread_mutex_destroy(&q->own.lock);
 	pieces_free(&q->pieces);
 	json_decref(q->generate);
+	json_decref(q->prompt_ids);
 	free(q);
 }
 
@@ -159,11 +160,35 @@ admit(struct upstream *u, struct upstream_request *q, struct err *e)
 	return r;
 }
 
+json_t *
+upstream_again(const struct upstream_request *q)
+{
+	json_t *generate = json_copy(q->generate);
+
+	if (q->prompt_ids == NULL)
+		return generate;
+	/* Those of a session, which may be gone by then. */
+	json_object_del(generate, "messages");
+	json_object_del(generate, "prompt");
+	json_object_set(generate, "prompt_ids", q->prompt_ids);
+	return generate;
+}
+
+void
+upstream_keep_ids(struct upstream_request *q, const struct decode_accepted *a)
+{
+	if (json_array_size(a->prompt_ids) == 0)
+		return;
+	json_decref(q->prompt_ids);
+	q->prompt_ids = json_incref(a->prompt_ids);
+}
+
 /* What the worker said of a request that it takes. */
 static void
 accepted(struct upstream_request *q, const struct decode_accepted *a)
 {
 	q->accepted = true;
+	upstream_keep_ids(q, a);
 	q->n_prompt = a->n_prompt;
 	q->n_cached = a->n_cached;
 	strncpy(q->session_state, a->session_state,
@@ -231,13 +256,15 @@ int
 upstream_park(struct upstream_request *q, struct upstream_parts *parts,
     struct err *e)
 {
+	json_t *generate = upstream_again(q);
 	struct buf text = { 0 };
 
 	pthread_mutex_lock(&q->u->lock);
 	parts->tokens = json_dumps(q->pieces.tokens, JSON_COMPACT);
 	buf_add(&text, q->pieces.text.data, q->pieces.text.len);
 	pthread_mutex_unlock(&q->u->lock);
-	parts->generate = json_dumps(q->generate, JSON_COMPACT);
+	parts->generate = json_dumps(generate, JSON_COMPACT);
+	json_decref(generate);
 	parts->text = text.data;
 	parts->n_text = text.len;
 	if (parts->tokens != NULL && parts->generate != NULL && !text.failed)

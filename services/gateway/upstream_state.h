@@ -79,6 +79,8 @@ struct upstream_request {
 	struct upstream *u;		/* its thread's, may change: resume_move */
 	char id[DECODE_ID_LEN + 1];
 	json_t *generate;
+	json_t *prompt_ids;		/* what the worker took for its prompt, or NULL;
+					 * its thread's */
 	int64_t deadline_ms;		/* clock_ms() */
 	uint64_t order;			/* of arrival */
 	int64_t n_prompt, n_cached;
@@ -139,6 +141,12 @@ void resume_move(struct upstream_request *q);
 
 /* Ask the life boot how the one before it ended. */
 void upstream_ask_last_step(struct upstream *u, const char *boot);
+
+/* generate as it is sent again: a new reference, with prompt_ids if there are. */
+json_t *upstream_again(const struct upstream_request *q);
+/* If the worker says what it took for the prompt. */
+void upstream_keep_ids(struct upstream_request *q,
+    const struct decode_accepted *a);
 
 /* generate with id, attempt, forced and what is left of the deadline. */
 int upstream_send(struct upstream_request *q, int64_t attempt, json_t *forced,

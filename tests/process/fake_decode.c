@@ -26,6 +26,8 @@ static struct {
 	json_t *acks;		/* {id: next seq} */
 	json_t *cancels;	/* {id: true} */
 	int replays;
+	bool takes_ids, stops;
+	char before[17];
 	struct err refuse;
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -62,6 +64,9 @@ on_generate(json_t *obj, struct frame *reply)
 	reply->obj = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i}", "id", id,
 	    "boot", fake.boot, "n_prompt", 5, "n_ctx", 100, "max_tokens", 50,
 	    "queue", 0);
+	if (fake.takes_ids)
+		json_object_set_new(reply->obj, "prompt_ids",
+		    json_pack("[i, i, i]", 7, 8, 9));
 }
 
 static void
@@ -115,6 +120,16 @@ on_request(void *arg, const struct frame *request, struct frame *reply)
 		    json_object_get(request->obj, "id")), json_true());
 		reply->type = DECODE_TYPE_cancelled;
 		reply->obj = json_copy(request->obj);
+		break;
+	case DECODE_TYPE_last_step:
+		if (!fake.stops) {
+			err_set(&e, ERR_BAD_MESSAGE, "no records");
+			frame_set_error(reply, &e);
+			break;
+		}
+		reply->type = DECODE_TYPE_last_step_is;
+		reply->obj = json_pack("{s:s, s:b}", "boot", fake.before,
+		    "clean", 1);
 		break;
 	case DECODE_TYPE_model_info:
 		if (!fake.ready && !fake.failed) {
@@ -209,6 +224,7 @@ fake_restart(const char *boot, bool ready)
 	fake.pieces = json_object();
 	fake.attempts = json_object();
 	fake.accepted = json_array();
+	strcpy(fake.before, fake.boot);
 	strcpy(fake.boot, boot);
 	fake.ready = ready;
 	fake.failed = false;
@@ -379,4 +395,20 @@ fake_replays(void)
 	n = fake.replays;
 	pthread_mutex_unlock(&fake.lock);
 	return n;
+}
+
+void
+fake_takes_ids(bool yes)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.takes_ids = yes;
+	pthread_mutex_unlock(&fake.lock);
+}
+
+void
+fake_stops(bool yes)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.stops = yes;
+	pthread_mutex_unlock(&fake.lock);
 }

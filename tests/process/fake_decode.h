@@ -55,6 +55,13 @@ void fake_forget(const char *id);
 int64_t fake_acked(const char *id, int64_t at_least);
 bool fake_cancelled(const char *id);
 
+/* From now on a life tells that the one before was stopped, not what it was at
+ * work on; else it knows nothing of it. */
+void fake_stops(bool yes);
+
+/* From now on it says that it takes the ids 7, 8, 9 for every prompt. */
+void fake_takes_ids(bool yes);
+
 int fake_replays(void);	/* answered so far */
 
 #endif

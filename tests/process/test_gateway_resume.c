@@ -98,6 +98,7 @@ START_TEST(a_stream_goes_on_in_another_life_of_the_worker)
 {
 	struct http_client c;
 	char id[33];
+	json_t *g;
 
 	json_decref(gateway_begin(&c, gateway_streamed, id));
 	fake_piece(id, 0, 2, "one two", "", false);
@@ -105,13 +106,42 @@ START_TEST(a_stream_goes_on_in_another_life_of_the_worker)
 	gateway_restart_worker(false);
 	http_until(&c, ": ping");
 	gateway_restart_worker(true);
-	check_resumed(fake_generate(), id, 1, 2);
+	g = fake_generate();	/* nothing is known: it may have been to blame */
+	ck_assert_int_eq(json_integer_value(json_object_get(g, "solo_seq")), 2);
+	check_resumed(g, id, 1, 2);
 	fake_piece(id, 2, 1, " three", "", false);
 	http_until(&c, "three");
 	gateway_restart_worker(true);
 	check_resumed(fake_generate(), id, 2, 3);
 	fake_piece(id, 3, 1, " four", "stop", false);
 	gateway_check_stream(&c, "one two three four");
+}
+END_TEST
+
+START_TEST(the_ids_of_a_session_are_sent_in_place_of_its_text)
+{
+	struct http_client c;
+	char id[33];
+	json_t *g;
+
+	fake_takes_ids(true);
+	g = gateway_begin(&c, gateway_streamed, id);
+	ck_assert_uint_eq(json_array_size(json_object_get(g, "messages")), 1);
+	json_decref(g);
+	fake_piece(id, 0, 1, "one", "", false);
+	http_until(&c, "one");
+	fake_takes_ids(false);
+	fake_stops(true);	/* or it were one crash too many */
+	gateway_restart_worker(true);
+	g = fake_generate();
+	ck_assert_ptr_null(json_object_get(g, "messages"));
+	ck_assert_int_eq(json_integer_value(json_array_get(json_object_get(g,
+	    "prompt_ids"), 2)), 9);
+	ck_assert_ptr_null(json_object_get(g, "solo_seq"));
+	check_resumed(g, id, 1, 1);
+	fake_piece(id, 1, 1, " two", "stop", false);
+	gateway_check_stream(&c, "one two");
+	fake_stops(false);
 }
 END_TEST
 
@@ -178,7 +208,7 @@ START_TEST(all_that_was_counted)
 	http_rest(&c);
 	ck_assert(!http_has(&c, "\nonebit_gateway_gaps_total 0\n"));
 	ck_assert(!http_has(&c, "\nonebit_gateway_replays_total 0\n"));
-	ck_assert(http_has(&c, "\nonebit_gateway_resumes_total 5\n"));
+	ck_assert(http_has(&c, "\nonebit_gateway_resumes_total 6\n"));
 	ck_assert(http_has(&c, "\nonebit_gateway_lost_total 2\n"));
 	ck_assert(http_has(&c, "\nonebit_gateway_diverged_total 0\n"));
 	http_close(&c);
@@ -200,6 +230,7 @@ main(void)
 	tcase_add_test(t, a_lost_last_event_is_noticed);
 	tcase_add_test(t, without_any_event_it_asks);
 	tcase_add_test(t, a_stream_goes_on_in_another_life_of_the_worker);
+	tcase_add_test(t, the_ids_of_a_session_are_sent_in_place_of_its_text);
 	tcase_add_test(t, a_whole_answer_goes_on_too);
 	tcase_add_loop_test(t, a_worker_that_forgot_is_told_again, 0, 2);
 	tcase_add_loop_test(t, a_worker_that_stays_away_loses_the_request, 0, 2);
