@@ -70,6 +70,7 @@ enum {
 	DECODE_REPLAY_MAX = 256,	/* pieces in one reply; ask again for more */
 	DECODE_STOPS_MAX = 16,		/* stop strings of one request */
 	DECODE_LOGPROBS_MAX = 20,	/* alternatives per token */
+	DECODE_PROMPT_LOGPROBS_MAX = 16384,	/* of a prompt, with alternatives */
 	DECODE_STATUS_MS = 250,		/* between two status events */
 	DECODE_LEASE_MS = 2000,		/* default lease */
 	DECODE_UNACKED_MAX = 256,	/* tokens; then that request pauses */
@@ -95,13 +96,17 @@ enum {
  * those, what was in the KV cache already; tokens), queue_ms, prefill_ms; and
  * with finish, which adds n_generated and decode_ms.  logprobs has one element
  * per token if asked for:
- * {id, logprob, text_b64, top: [{id, logprob, text_b64}]}.
+ * {id, logprob, text_b64, top: [{id, logprob, text_b64}]}.  Those of a prompt are
+ * the same, without logprob and top for the first token, and with special: true
+ * for one that no text has.
  */
 #define DECODE_PIECE(F) DECODE_ID(F)                                          \
 	F(INT, seq, 0, DECODE_CTX_MAX, NULL, "", "index of the first token")  \
 	F(JSON, tokens, 0, DECODE_CTX_MAX, "[]", "ids", "may be empty at finish") \
 	F(STR, text, 0, 4 << 20, "\"\"", "bytes", "what became final")        \
 	F(JSON, logprobs, 0, DECODE_CTX_MAX, "[]", "tokens", "see above")     \
+	F(JSON, prompt_logprobs, 0, DECODE_CTX_MAX, "[]", "tokens",           \
+	    "in the first piece, if asked for: of the prompt")                \
 	F(STR, finish, 0, 16, "\"\"", "bytes", "why it ended, in the last piece") \
 	F(STR, vector, 0, 1 << 20, "\"\"", "bytes",                           \
 	    "of pooling, in the last piece: base64 of little-endian f32")     \
@@ -158,6 +163,7 @@ enum {
 	F(BOOL, think, 0, 0, "true", "", "false: the template asks for no thoughts") \
 	F(INT, logprobs, -1, DECODE_LOGPROBS_MAX, "-1", "alternatives",       \
 	    "per token; -1: none wanted, 0: the token's own only")            \
+	F(BOOL, prompt_logprobs, 0, 0, "false", "", "of the prompt, too")     \
 	F(STR, pooling, 0, 8, "\"\"", "bytes", "mean or last: no tokens are "  \
 	    "generated, the last piece has the vector of the prompt")         \
 	F(BOOL, cache_prompt, 0, 0, "true", "",                               \

@@ -61,8 +61,8 @@ engine_create(const struct engine_config *c, struct engine **out,
 	en->plan.rows = calloc((size_t)c->step_rows, sizeof(*en->plan.rows));
 	en->plan.shares = calloc(n, sizeof(*en->plan.shares));
 	en->n_logits = (int)n_logits;
-	en->logits = calloc(n_logits * (size_t)c->job.model->vocab,
-	    sizeof(*en->logits));
+	en->logits = calloc((n_logits + SCHEDULER_SCORED_MAX) *
+	    (size_t)c->job.model->vocab, sizeof(*en->logits));
 	en->hidden = calloc((size_t)c->step_rows *
 	    (size_t)c->job.model->hidden, sizeof(*en->hidden));
 	en->chosen = calloc(n_logits, sizeof(*en->chosen));

@@ -29,8 +29,8 @@ struct engine {
 	/* The compute thread's: one step. */
 	struct plan plan;
 	struct speculate speculate;
-	int n_logits;		/* rows that may want them in one step */
-	float *logits;		/* [n_logits, vocab] */
+	int n_logits;		/* rows that may be sampled in one step */
+	float *logits;		/* [n_logits + SCHEDULER_SCORED_MAX, vocab] */
 	float *hidden;		/* [step_rows, hidden] of rows that are pooled */
 	struct sampler *sampler;
 	int32_t *chosen;	/* [n_logits] */

@@ -102,19 +102,40 @@ sample_share(struct engine *en, struct share *sh, const float *logits)
 	sh->n_chosen = k;
 }
 
+/* What the rows of a prompt say of its next tokens. */
+static void
+score_share(struct engine *en, const struct share *sh, const float *logits)
+{
+	struct job *j = sh->job;
+
+	for (int32_t k = 0; k < sh->n_scored; k++) {
+		int32_t pos = j->n_fed + k, id = j->tokens[pos + 1];
+		struct sampler_logprob *to = job_score(j, pos);
+
+		to[0].id = id;
+		to[0].logprob = sampler_logprobs(en->sampler, logits, id,
+		    to + 1, j->n_logprobs);
+		logits += en->c.job.model->vocab;
+	}
+}
+
 /* Nobody else touches the tokens and parameters of a job in a step. */
 static void
 sample(struct engine *en)
 {
+	const float *logits = en->logits;
 	int first = 0;
 
 	for (int i = 0; i < en->plan.n_shares; i++) {
 		struct share *sh = &en->plan.shares[i];
+		const size_t vocab = (size_t)en->c.job.model->vocab;
 
+		score_share(en, sh, logits);
+		logits += (size_t)sh->n_scored * vocab;
 		sh->first = first;
 		if (sh->n_samples > 0)
-			sample_share(en, sh, en->logits +
-			    (size_t)first * (size_t)en->c.job.model->vocab);
+			sample_share(en, sh, logits);
+		logits += (size_t)sh->n_samples * vocab;
 		first += sh->n_samples;
 	}
 }

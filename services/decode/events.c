@@ -129,6 +129,30 @@ encode_logprobs(const struct events *ev, int i, const struct tokenizer *t)
 	return array;
 }
 
+/* One element for each token of the prompt. */
+static json_t *
+encode_scores(const struct events *ev, const struct events_outcome *out,
+    const struct tokenizer *t)
+{
+	json_t *array = json_array();
+
+	for (int64_t i = 0; i < out->n_prompt; i++) {
+		const struct sampler_logprob *lp = out->scores + i *
+		    ev->n_logprobs;
+		json_t *own = encode_logprob(lp, t), *top = json_array();
+
+		for (int k = 1; k < ev->n_logprobs && i > 0; k++)
+			json_array_append_new(top, encode_logprob(&lp[k], t));
+		if (i == 0)	/* nothing is before it */
+			json_object_del(own, "logprob");
+		json_object_set_new(own, "top", top);
+		if (tokenizer_is_special(t, lp->id))
+			json_object_set_new(own, "special", json_true());
+		json_array_append_new(array, own);
+	}
+	return array;
+}
+
 /* first: it has begun; last: and ended. */
 static json_t *
 encode_stats(const struct events_outcome *out, bool first, bool last)
@@ -170,6 +194,9 @@ events_encode(const struct events *ev, const char *id, int64_t seq, int max,
 		if (v != NULL && ev->v[i].token >= 0)
 			json_array_append_new(json_object_get(v, "tokens"),
 			    json_integer(ev->v[i].token));
+		if (v != NULL && *next == ev->origin && out->scores != NULL)
+			json_object_set_new(v, "prompt_logprobs",
+			    encode_scores(ev, out, t));
 		if (v != NULL && last && out->vector != NULL)
 			json_object_set_new(v, "vector",
 			    json_string(out->vector));

@@ -55,6 +55,8 @@ void events_ack(struct events *ev, int64_t seq);
 struct events_outcome {
 	const char *finish;	/* NULL: it is not over */
 	const char *vector;	/* of pooling, or NULL */
+	const struct sampler_logprob *scores;	/* [n_prompt, n_logprobs of the
+						 * pieces] of the prompt, or NULL */
 	int64_t n_prompt, n_cached, n_generated;
 	int64_t n_drafted, n_accepted;	/* guesses fed, and right ones */
 	double queue_ms, prefill_ms, decode_ms;

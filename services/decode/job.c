@@ -153,7 +153,8 @@ take_parameters(struct job *j, const struct job_context *c,
 	j->solo_end = (int32_t)g->solo_seq + 1;
 	j->kv.salt = (uint64_t)g->cache_salt;
 	/* Of what is in the cache the states are not known. */
-	j->kv.alone = !g->cache_prompt || j->pool.kind == POOL_MEAN;
+	j->kv.alone = !g->cache_prompt || j->pool.kind == POOL_MEAN ||
+	    g->prompt_logprobs;
 	j->lease_us = g->lease_ms * 1000;
 	j->created_us = j->renewed_us = now_us;
 	if (g->deadline_ms > 0)
@@ -180,6 +181,30 @@ too_long(const struct job_context *c, const struct decode_generate *g,
 	return r;
 }
 
+struct sampler_logprob *
+job_score(struct job *j, int32_t pos)
+{
+	return j->scores + (size_t)(pos + 1) * (size_t)(j->n_logprobs + 1);
+}
+
+/* Room for the logprobs of the prompt. */
+static int
+take_scores(struct job *j, struct err *e)
+{
+	size_t per = (size_t)(j->n_logprobs + 1);
+	size_t n = (size_t)j->n_prompt * per;
+
+	if (per == 0 || n > DECODE_PROMPT_LOGPROBS_MAX)
+		return err_set_param(e, ERR_RANGE, "logprobs",
+		    "logprobs of a prompt of %d tokens with %d alternatives: at "
+		    "most %d in all", (int)j->n_prompt, j->n_logprobs,
+		    DECODE_PROMPT_LOGPROBS_MAX);
+	if ((j->scores = calloc(n, sizeof(*j->scores))) == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for logprobs");
+	j->scores[0].id = j->tokens[0];
+	return 0;
+}
+
 /* The prompt and room for what follows it. */
 static int
 take_prompt(struct job *j, const struct job_context *c,
@@ -187,6 +212,7 @@ take_prompt(struct job *j, const struct job_context *c,
     struct err *e)
 {
 	size_t n_forced = json_array_size(g->forced), room;
+	int r;
 
 	if (n_prompt == 0)
 		return err_set_param(e, ERR_RANGE, "prompt",
@@ -223,6 +249,8 @@ take_prompt(struct job *j, const struct job_context *c,
 		j->tokens[i] = prompt[i];
 	}
 	j->n_prompt = j->n_tokens = (int32_t)n_prompt;
+	if (g->prompt_logprobs && (r = take_scores(j, e)) != 0)
+		return r;
 	return events_init(&j->events, (int64_t)n_forced,
 	    (int)g->logprobs + 1, e);
 }
@@ -274,6 +302,7 @@ job_destroy(struct job *j)
 {
 	if (j == NULL)
 		return;
+	free(j->scores);
 	pool_free(&j->pool);
 	textstream_finish(&j->text);
 	events_finish(&j->events);
@@ -372,6 +401,7 @@ job_outcome(const struct job *j)
 
 	return (struct events_outcome){
 		.finish = job_finish_name(j->finish),
+		.scores = j->scores,
 		.vector = j->pool.text.len > 0 ? j->pool.text.data : NULL,
 		.n_prompt = j->n_prompt, .n_cached = j->n_cached,
 		.n_generated = job_n_generated(j),

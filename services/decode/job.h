@@ -52,6 +52,8 @@ struct job {
 	char *stop_text;	/* owned; stops point into it */
 	const char *stops[DECODE_STOPS_MAX];
 	int n_logprobs;		/* alternatives; -1: none wanted */
+	struct sampler_logprob *scores;	/* [n_prompt, n_logprobs + 1] of the
+					 * prompt's tokens; NULL: not wanted; owned */
 	bool ignore_eos;
 	struct pool pool;	/* if its prompt alone is wanted, as a vector */
 	struct events events;
@@ -112,6 +114,9 @@ void job_push_text(struct textstream *ts, const struct tokenizer *t,
 
 /* End it for another reason: a piece without a token says so. */
 void job_end(struct job *j, enum job_finish why);
+
+/* Row pos of its prompt has been computed: what it says of the token behind it. */
+struct sampler_logprob *job_score(struct job *j, int32_t pos);
 
 const char *job_finish_name(enum job_finish f);	/* NULL for JOB_RUNS */
 int32_t job_n_generated(const struct job *j);	/* forced ones included */

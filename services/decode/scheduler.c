@@ -76,6 +76,13 @@ takes_turn(const struct job *j, const struct job *only)
 	    (only != NULL ? j == only : !job_is_solo(j));
 }
 
+/* Are its next rows scored? */
+static bool
+is_scored(const struct job *j)
+{
+	return j->scores != NULL && j->n_fed < j->n_prompt - 1;
+}
+
 /* Shares without rows for the prompts, oldest first, from p->n_shares on, but
  * not for those who wait for a page of another.  Returns how many. */
 static int
@@ -105,8 +112,10 @@ prompts(struct scheduler *s, const struct job *only, struct share *to)
 			j->n_cached += (fed < j->n_prompt ? fed : j->n_prompt) -
 			    j->n_fed;
 		j->n_fed = fed;
-		for (int k = 0; k < n_kept && s->c.sharing && !waits; k++)
-			waits = is_computing_for(to[k].job, j);
+		for (int k = 0; k < n_kept && !waits; k++)
+			waits = (s->c.sharing &&
+			    is_computing_for(to[k].job, j)) ||
+			    (is_scored(j) && is_scored(to[k].job));
 		if (!waits)
 			to[n_kept++] = to[i];
 	}
@@ -125,6 +134,15 @@ same_client(const struct job *a, const struct job *b)
 	return a == b || (a->client != 0 && a->client == b->client);
 }
 
+/* Rows that j could have in a step. */
+static int32_t
+wants_rows(const struct job *j)
+{
+	int32_t n = j->n_tokens - j->n_fed;
+
+	return is_scored(j) ? least(n, SCHEDULER_SCORED_MAX) : n;
+}
+
 /* Up to budget rows for the n shares at sh. */
 static void
 divide(struct share *sh, int n, int32_t budget)
@@ -140,8 +158,7 @@ divide(struct share *sh, int n, int32_t budget)
 	}
 	quota = n_clients > 0 && half > n_clients ? half / n_clients : 1;
 	for (int i = 0; i < n; i++) {
-		int32_t left = quota, wants = sh[i].job->n_tokens -
-		    sh[i].job->n_fed;
+		int32_t left = quota, wants = wants_rows(sh[i].job);
 
 		for (int k = 0; k < i; k++)
 			if (same_client(sh[k].job, sh[i].job))
@@ -150,8 +167,8 @@ divide(struct share *sh, int n, int32_t budget)
 		budget -= sh[i].n_rows;
 	}
 	for (int i = 0; i < n; i++) {
-		int32_t more = least(budget, sh[i].job->n_tokens -
-		    sh[i].job->n_fed - sh[i].n_rows);
+		int32_t more = least(budget, wants_rows(sh[i].job) -
+		    sh[i].n_rows);
 
 		sh[i].n_rows += more;
 		budget -= more;
@@ -235,11 +252,14 @@ plan_fill(struct plan *p)
 
 		sh->n_samples = end - sh->n_drafts == j->n_tokens &&
 		    j->pool.kind == POOL_NONE ? 1 + sh->n_drafts : 0;
+		sh->n_scored = !is_scored(j) ? 0 :
+		    least(end, j->n_prompt - 1) - j->n_fed;
 		for (int32_t pos = j->n_fed; pos < end; pos++)
 			*row++ = (struct backend_row){
 				.token = j->tokens[pos], .pos = pos,
 				.pages = j->kv.pages,
-				.want_logits = pos >= end - sh->n_samples,
+				.want_logits = pos >= end - sh->n_samples ||
+				    pos < j->n_fed + sh->n_scored,
 			};
 		p->n_samples += sh->n_samples;
 	}

@@ -51,6 +51,9 @@ struct scheduler {
 	struct scheduler_counts counts;
 };
 
+/* Rows of a step that may be scored, all of one job: each takes a row of logits. */
+enum { SCHEDULER_SCORED_MAX = 16 };
+
 /* The rows of one job in a step. */
 struct share {
 	struct job *job;
@@ -58,6 +61,8 @@ struct share {
 	int32_t n_drafts;	/* the last of them, whose tokens are guessed */
 	int32_t n_samples;	/* its last rows that want logits, from the end
 				 * of its sequence on; 0: its prompt goes on */
+	int32_t n_scored;	/* its first rows, whose logits say how likely the
+				 * next token of its prompt was */
 	int32_t first, n_chosen;/* what was sampled for them, in the engine's */
 };
 

@@ -85,6 +85,16 @@ end_progress(struct run *run, struct choice *c)
 	    &p));
 }
 
+static void
+add_echo(struct run *run, struct choice *c, const json_t *logprobs)
+{
+	const char *echo = run->echoes[c->prompt];
+
+	openai_event(&run->out, openai_chunk_text(&run->a, &c->shown,
+	    &(struct openai_part){ .said = echo, .n_said = strlen(echo) },
+	    logprobs));
+}
+
 /* What came for one answer, as events. */
 static int
 add_pieces(struct run *run, struct choice *c, const struct piece *list,
@@ -99,6 +109,8 @@ add_pieces(struct run *run, struct choice *c, const struct piece *list,
 			break;
 		if (first && run->q->progress && p->stats != NULL)
 			end_progress(run, c);
+		if (first && run->echoes != NULL && p->prompt_logprobs != NULL)
+			add_echo(run, c, p->prompt_logprobs);
 		add_text(run, c, p);
 	}
 	if (r == 0 && c->finish != NULL)
@@ -222,18 +234,15 @@ write_news(struct stream *s, struct err *e)
 	return flush(s, e);
 }
 
+/* With logprobs the prompt is said when they are there. */
 static void
 add_first(struct run *run, struct choice *c)
 {
-	const char *echo = run->echoes == NULL ? NULL : run->echoes[c->prompt];
-
 	if (run->a.chat)
 		openai_event(&run->out, openai_chunk_first(&run->a,
 		    c->shown.index));
-	else if (echo != NULL)
-		openai_event(&run->out, openai_chunk_text(&run->a, &c->shown,
-		    &(struct openai_part){ .said = echo,
-		    .n_said = strlen(echo) }, NULL));
+	else if (run->echoes != NULL && !run->a.logprobs)
+		add_echo(run, c, NULL);
 }
 
 /* 0: complete; 1: the client is gone; else an error, not told yet. */

@@ -16,6 +16,8 @@ collect(struct run *run, struct choice *c, const struct piece *list,
 
 	for (const struct piece *p = list; r == 0 && p != NULL; p = p->next) {
 		r = answer_take(run, c, p, e);
+		if (p->prompt_logprobs != NULL)
+			json_array_extend(c->logprobs, p->prompt_logprobs);
 		if (run->a.logprobs && p->logprobs != NULL)
 			json_array_extend(c->logprobs, p->logprobs);
 	}

@@ -30,8 +30,8 @@ parse_rest(const json_t *body, struct openai_request *q, struct err *e)
 	if ((r = openai_parse_bool(body, "echo", &q->echo, e)) != 0)
 		return r;
 	if (q->echo && q->logprobs)
-		return err_set_param(e, ERR_UNSUPPORTED, "echo",
-		    "'echo' with logprobs is not offered");
+		json_object_set_new(q->generate, "prompt_logprobs",
+		    json_true());
 	if (suffix != NULL && !(json_is_string(suffix) &&
 	    json_string_length(suffix) == 0))
 		return openai_not_offered(e, "suffix");

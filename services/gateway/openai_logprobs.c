@@ -100,13 +100,17 @@ openai_logprobs_completion(const json_t *logprobs, int64_t *text_offset)
 	for (size_t i = 0; i < json_array_size(logprobs); i++) {
 		const json_t *entry = json_array_get(logprobs, i);
 		const json_t *top = json_object_get(entry, "top");
+		const json_t *value = json_object_get(entry, "logprob");
 		json_t *alternatives = json_object();
+		int64_t n = token_text(entry, &text, NULL);
 
 		json_array_append_new(offsets, json_integer(*text_offset));
-		*text_offset += token_text(entry, &text, NULL);
+		/* A begin token has a name, but stands in no text. */
+		if (!json_is_true(json_object_get(entry, "special")))
+			*text_offset += n;
 		json_array_append_new(tokens, json_string(text_of(&text)));
-		json_array_append_new(values, json_real(json_number_value(
-		    json_object_get(entry, "logprob"))));
+		json_array_append_new(values, value == NULL ? json_null() :
+		    json_real(json_number_value(value)));
 		for (size_t k = 0; k < json_array_size(top); k++) {
 			const json_t *t = json_array_get(top, k);
 
@@ -115,7 +119,10 @@ openai_logprobs_completion(const json_t *logprobs, int64_t *text_offset)
 			    json_real(json_number_value(
 			    json_object_get(t, "logprob"))));
 		}
-		json_array_append_new(tops, alternatives);
+		/* The first token of a prompt has neither. */
+		json_array_append(tops, value != NULL ? alternatives :
+		    json_null());
+		json_decref(alternatives);
 	}
 	buf_free(&text);
 	return json_pack("{s:o, s:o, s:o, s:o}", "tokens", tokens,

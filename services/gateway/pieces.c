@@ -24,6 +24,7 @@ piece_list_free(struct piece *p)
 
 		json_decref(p->tokens);
 		json_decref(p->logprobs);
+		json_decref(p->prompt_logprobs);
 		json_decref(p->stats);
 		free(p->vector);
 		free(p);
@@ -82,6 +83,8 @@ piece_new(const struct decode_piece *d, int64_t time_us)
 	};
 	if (json_array_size(d->logprobs) > 0)
 		p->logprobs = json_deep_copy(d->logprobs);
+	if (json_array_size(d->prompt_logprobs) > 0)
+		p->prompt_logprobs = json_deep_copy(d->prompt_logprobs);
 	if (json_object_size(d->stats) > 0)
 		p->stats = json_deep_copy(d->stats);
 	if (d->vector[0] != '\0')

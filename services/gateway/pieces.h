@@ -17,6 +17,7 @@ struct piece {
 	int64_t time_us;	/* when its event was published, or 0: replayed */
 	json_t *tokens;		/* ids, until they are in order; owned */
 	json_t *logprobs;	/* array, one per token, or NULL; owned */
+	json_t *prompt_logprobs;/* of the first piece, likewise; owned */
 	json_t *stats;		/* of the first and the last, else NULL; owned */
 	char *vector;		/* base64, or NULL; owned */
 	char finish[17];	/* "" or why it ended */

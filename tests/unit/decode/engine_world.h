@@ -29,6 +29,7 @@ struct heard {
 	char finish[16];
 	json_t *stats, *logprobs;	/* of the last piece; of all */
 	char vector[64];	/* of the last piece */
+	json_t *scores;		/* prompt_logprobs of the first piece, or NULL */
 };
 
 static struct {
@@ -163,6 +164,8 @@ world_take(json_t *events)
 		ck_assert_int_eq(p.seq, h->next);
 		ck_assert_str_eq(h->finish, "");
 		h->next++;
+		if (json_array_size(p.prompt_logprobs) > 0)
+			h->scores = json_incref(p.prompt_logprobs);
 		json_array_foreach(p.tokens, k, token)
 			h->tokens[h->n_tokens++] =
 			    (int32_t)json_integer_value(token);
@@ -273,6 +276,7 @@ world_close(void)
 		buf_free(&world.heard[i].text);
 		json_decref(world.heard[i].stats);
 		json_decref(world.heard[i].logprobs);
+		json_decref(world.heard[i].scores);
 	}
 }
 

@@ -240,6 +240,26 @@ START_TEST(usage_of_several_answers_counts_a_prompt_once)
 }
 END_TEST
 
+START_TEST(the_logprobs_of_a_prompt_begin_with_none)
+{
+	json_t *l = json_pack("[{s:i, s:s, s:[], s:b}, {s:i, s:f, s:s, s:[{s:i, "
+	    "s:f, s:s}]}]", "id", 1, "text_b64", "PHM+", "top", "special", 1,
+	    "id", 2, "logprob", -0.5, "text_b64", "YQ==", "top",
+	    "id", 3, "logprob", -1.0, "text_b64", "Yg==");
+	struct openai_part part = part_of("a", "");
+
+	begin(false);
+	a.logprobs = true;
+	check_event(openai_chunk_text(&a, &choice, &part, l),
+	    "text_completion", "[{\"index\":0,\"text\":\"a\",\"logprobs\":{"
+	    "\"tokens\":[\"<s>\",\"a\"],\"token_logprobs\":[null,-0.5],"
+	    "\"top_logprobs\":[null,{\"b\":-1.0}],\"text_offset\":[0,0]},"
+	    "\"finish_reason\":null}]");
+	ck_assert_int_eq(choice.text_offset, 1);
+	json_decref(l);
+}
+END_TEST
+
 START_TEST(stats_without_numbers_are_zeros)
 {
 	struct openai_usage u;
@@ -284,6 +304,7 @@ main(void)
 	tcase_add_test(t, thoughts_have_both_names);
 	tcase_add_test(t, progress_is_a_chunk_without_text);
 	tcase_add_test(t, usage_of_several_answers_counts_a_prompt_once);
+	tcase_add_test(t, the_logprobs_of_a_prompt_begin_with_none);
 	tcase_add_test(t, stats_without_numbers_are_zeros);
 	tcase_add_test(t, only_an_end_of_text_is_a_finish_reason);
 	suite_add_tcase(s, t);

@@ -159,8 +159,6 @@ static const struct { bool chat; const char *text; int code;
 	  ERR_RANGE, "logprobs" },
 	{ false, "{\"model\":\"m\",\"prompt\":\"a\",\"echo\":1}", ERR_RANGE,
 	  "echo" },
-	{ false, "{\"model\":\"m\",\"prompt\":\"a\",\"echo\":true,"
-	  "\"logprobs\":0}", ERR_UNSUPPORTED, "echo" },
 };
 
 START_TEST(refuses_a_body_and_names_the_member)
@@ -280,6 +278,23 @@ START_TEST(each_answer_has_a_seed_that_depends_on_its_number_alone)
 }
 END_TEST
 
+START_TEST(an_echo_with_logprobs_asks_for_those_of_the_prompt)
+{
+	struct openai_request q;
+	struct err e;
+
+	ck_assert_int_eq(parse_members(false, "\"echo\":true,\"logprobs\":2",
+	    &q, &e), 0);
+	ck_assert(q.echo && q.logprobs);
+	ck_assert(json_is_true(json_object_get(q.generate,
+	    "prompt_logprobs")));
+	openai_request_free(&q);
+	ck_assert_int_eq(parse_members(false, "\"logprobs\":2", &q, &e), 0);
+	ck_assert_ptr_null(json_object_get(q.generate, "prompt_logprobs"));
+	openai_request_free(&q);
+}
+END_TEST
+
 START_TEST(best_of_asks_for_logprobs_and_does_not_show_them)
 {
 	struct openai_request q;
@@ -378,6 +393,7 @@ main(void)
 	tcase_add_test(t, a_request_without_a_seed_gets_one_of_its_own);
 	tcase_add_test(t,
 	    each_answer_has_a_seed_that_depends_on_its_number_alone);
+	tcase_add_test(t, an_echo_with_logprobs_asks_for_those_of_the_prompt);
 	tcase_add_test(t, best_of_asks_for_logprobs_and_does_not_show_them);
 	tcase_add_test(t, a_prompt_is_text_or_ids_or_a_list_of_either);
 	tcase_add_test(t, a_stream_may_ask_for_usage);
