@@ -14,9 +14,9 @@
 
 enum {
 	RECONNECT_MIN_MS = 50,
-	RECONNECT_MAX_MS = 1000,
+	RECONNECT_MAX_MS = 100,		/* a client waits for a worker that restarts */
 	LOOK_MS = 250,
-	ALONE_MS = 2 * RECONNECT_MAX_MS,	/* it would have come by then */
+	ALONE_MS = 2000,	/* it would have come by then */
 	KNOCK_MS = 500,
 };
 

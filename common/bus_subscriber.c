@@ -23,7 +23,7 @@ enum {
 	BUFFER = 64 << 10,		/* bytes that are kept for the next events */
 	HANDSHAKE_MS = 1000,
 	CONNECT_MIN_MS = 50,		/* between two attempts */
-	CONNECT_MAX_MS = 500,
+	CONNECT_MAX_MS = 100,
 };
 
 struct bus_subscriber {
