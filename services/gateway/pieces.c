@@ -4,16 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-int
-pieces_init(struct pieces *p, struct err *e)
+void
+pieces_init(struct pieces *p)
 {
-	json_t *tokens = json_array();
-
-	if (tokens == NULL)
-		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
-	*p = (struct pieces){ .tokens = tokens };
+	*p = (struct pieces){ 0 };
 	p->last = &p->first;
-	return 0;
 }
 
 void
@@ -22,7 +17,7 @@ piece_list_free(struct piece *p)
 	while (p != NULL) {
 		struct piece *next = p->next;
 
-		json_decref(p->tokens);
+		free(p->ids);
 		json_decref(p->logprobs);
 		json_decref(p->prompt_logprobs);
 		json_decref(p->stats);
@@ -37,21 +32,9 @@ pieces_free(struct pieces *p)
 {
 	piece_list_free(p->first);
 	piece_list_free(p->aside);
-	json_decref(p->tokens);
+	buf_free(&p->ids);
 	buf_free(&p->text);
 	*p = (struct pieces){ 0 };
-}
-
-int
-pieces_preset(struct pieces *p, const json_t *tokens, const char *text,
-    size_t n_text, struct err *e)
-{
-	buf_add(&p->text, text, n_text);
-	if (p->text.failed ||
-	    json_array_extend(p->tokens, (json_t *)(uintptr_t)tokens) != 0)
-		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
-	p->next = p->known = (int64_t)json_array_size(tokens);
-	return 0;
 }
 
 static bool
@@ -63,9 +46,64 @@ are_ids(const json_t *tokens)
 	if (!json_is_array(tokens))
 		return false;
 	json_array_foreach(tokens, i, id)
-		if (!json_is_integer(id) || json_integer_value(id) < 0)
+		if (!json_is_integer(id) || json_integer_value(id) < 0 ||
+		    json_integer_value(id) > INT32_MAX)
 			return false;
 	return true;
+}
+
+/* NULL if there are none, or if memory is short. */
+static int32_t *
+copy_ids(const json_t *tokens)
+{
+	size_t i, n = json_array_size(tokens);
+	int32_t *ids = n == 0 ? NULL : malloc(n * sizeof(*ids));
+	json_t *id;
+
+	if (ids != NULL)
+		json_array_foreach(tokens, i, id)
+			ids[i] = (int32_t)json_integer_value(id);
+	return ids;
+}
+
+int
+pieces_preset(struct pieces *p, const json_t *tokens, const char *text,
+    size_t n_text, struct err *e)
+{
+	size_t n = json_array_size(tokens);
+	int32_t *ids = copy_ids(tokens);
+
+	buf_add(&p->text, text, n_text);
+	buf_add(&p->ids, ids, ids == NULL ? 0 : n * sizeof(*ids));
+	free(ids);
+	if (p->text.failed || p->ids.failed || (ids == NULL && n > 0))
+		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
+	p->next = p->known = (int64_t)n;
+	return 0;
+}
+
+static int32_t
+id_at(const struct pieces *p, size_t i)
+{
+	int32_t id = -1;
+
+	if ((i + 1) * sizeof(id) <= p->ids.len)
+		memcpy(&id, p->ids.data + i * sizeof(id), sizeof(id));
+	return id;
+}
+
+json_t *
+pieces_tokens(const struct pieces *p)
+{
+	json_t *list = json_array();
+	size_t n = p->ids.len / sizeof(int32_t);
+
+	for (size_t i = 0; list != NULL && i < n; i++)
+		if (json_array_append_new(list, json_integer(id_at(p, i))) != 0) {
+			json_decref(list);
+			return NULL;
+		}
+	return list;
 }
 
 static struct piece *
@@ -79,7 +117,7 @@ piece_new(const struct decode_piece *d, int64_t time_us)
 	*p = (struct piece){
 		.seq = d->seq, .time_us = time_us, .n_text = n_text,
 		.n_tokens = (int64_t)json_array_size(d->tokens),
-		.tokens = json_deep_copy(d->tokens),
+		.ids = copy_ids(d->tokens),
 	};
 	if (json_array_size(d->logprobs) > 0)
 		p->logprobs = json_deep_copy(d->logprobs);
@@ -97,14 +135,16 @@ piece_new(const struct decode_piece *d, int64_t time_us)
 static int
 append(struct pieces *p, struct piece *new, struct err *e)
 {
+	size_t n = new->ids == NULL ? 0 : (size_t)new->n_tokens;
+
 	buf_add(&p->text, new->text, new->n_text);
-	if (p->text.failed ||
-	    json_array_extend(p->tokens, new->tokens) != 0) {
+	buf_add(&p->ids, new->ids, n * sizeof(*new->ids));
+	if (p->text.failed || p->ids.failed || (int64_t)n != new->n_tokens) {
 		piece_list_free(new);
 		return err_set(e, ERR_NO_MEMORY, "no memory for the tokens");
 	}
-	json_decref(new->tokens);
-	new->tokens = NULL;
+	free(new->ids);
+	new->ids = NULL;
 	/* A finish alone takes a number of its own, so that it can be missed. */
 	p->next += new->n_tokens > 0 ? new->n_tokens : 1;
 	p->finished = new->finish[0] != '\0';
@@ -159,8 +199,7 @@ compare(struct pieces *p, const struct decode_piece *d)
 	json_t *id;
 
 	json_array_foreach(d->tokens, i, id)
-		if (json_integer_value(id) != json_integer_value(
-		    json_array_get(p->tokens, (size_t)d->seq + i))) {
+		if (json_integer_value(id) != id_at(p, (size_t)d->seq + i)) {
 			p->n_diverged++;
 			return;
 		}

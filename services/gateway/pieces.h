@@ -15,7 +15,7 @@ struct piece {
 	struct piece *next;
 	int64_t seq, n_tokens;
 	int64_t time_us;	/* when its event was published, or 0: replayed */
-	json_t *tokens;		/* ids, until they are in order; owned */
+	int32_t *ids;		/* of its tokens, until they are in order; owned */
 	json_t *logprobs;	/* array, one per token, or NULL; owned */
 	json_t *prompt_logprobs;/* of the first piece, likewise; owned */
 	json_t *stats;		/* of the first and the last, else NULL; owned */
@@ -28,7 +28,7 @@ struct piece {
 struct pieces {
 	int64_t next;		/* seq of the first token that is not here */
 	int64_t known;		/* the worker has the tokens before this one */
-	json_t *tokens;		/* all before next, in order; owned */
+	struct buf ids;		/* int32_t of all tokens before next, in order */
 	struct buf text;	/* what they made final */
 	struct piece *first, **last;	/* in order, to be taken */
 	struct piece *aside;	/* after a gap, by seq */
@@ -46,7 +46,7 @@ enum pieces_added {
 /* Kept aside at most; what is beyond is dropped and replayed. */
 enum { PIECES_ASIDE_MAX = 256 };
 
-int pieces_init(struct pieces *p, struct err *e);
+void pieces_init(struct pieces *p);
 void pieces_free(struct pieces *p);
 
 /* Begin with these tokens (copied) and their text, as if they had come and been
@@ -64,6 +64,10 @@ int pieces_preset(struct pieces *p, const json_t *tokens, const char *text,
  */
 int pieces_add(struct pieces *p, const struct decode_piece *d, int64_t time_us,
     enum pieces_added *added, struct err *e);
+
+/* All tokens that are in order, as a list of ids: a new reference, or NULL if memory
+ * is short. */
+json_t *pieces_tokens(const struct pieces *p);
 
 /* The worker says that it has all tokens before next_seq. */
 void pieces_know(struct pieces *p, int64_t next_seq);

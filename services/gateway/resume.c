@@ -166,7 +166,7 @@ resume_submit(struct upstream_request *q)
 	int r;
 
 	pthread_mutex_lock(&q->u->lock);
-	forced = json_copy(q->pieces.tokens);
+	forced = pieces_tokens(&q->pieces);
 	n_forced = json_array_size(forced);
 	pieces_restart(&q->pieces);
 	q->told = 0;

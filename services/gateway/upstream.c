@@ -54,14 +54,10 @@ request_new(struct upstream *u, json_t *generate, struct upstream_request **q,
 {
 	struct upstream_request *new = calloc(1, sizeof(*new));
 	pthread_condattr_t attr;
-	int r;
 
 	if (new == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
-	if ((r = pieces_init(&new->pieces, e)) != 0) {
-		free(new);
-		return r;
-	}
+	pieces_init(&new->pieces);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&new->own.cond, &attr);
@@ -208,7 +204,7 @@ send_first(struct upstream_request *q, struct err *e)
 	/* Twice, with the same id: it runs once. */
 	for (int i = 0; i < 2 && r == ERR_UNAVAILABLE; i++)
 		r = upstream_send(q, 0, q->pieces.next == 0 ? NULL :
-		    json_copy(q->pieces.tokens), &a, &obj, e);
+		    pieces_tokens(&q->pieces), &a, &obj, e);
 	if (r == ERR_TIMEOUT)
 		cancel(q);
 	pthread_mutex_lock(&q->u->lock);
@@ -258,9 +254,12 @@ upstream_park(struct upstream_request *q, struct upstream_parts *parts,
 {
 	json_t *generate = upstream_again(q);
 	struct buf text = { 0 };
+	json_t *tokens;
 
 	pthread_mutex_lock(&q->u->lock);
-	parts->tokens = json_dumps(q->pieces.tokens, JSON_COMPACT);
+	tokens = pieces_tokens(&q->pieces);
+	parts->tokens = json_dumps(tokens, JSON_COMPACT);
+	json_decref(tokens);
 	buf_add(&text, q->pieces.text.data, q->pieces.text.len);
 	pthread_mutex_unlock(&q->u->lock);
 	parts->generate = json_dumps(generate, JSON_COMPACT);
