@@ -6,14 +6,17 @@ static json_t *
 model_json(const struct upstream_model *m)
 {
 	return json_pack("{s:s, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I, s:I, "
-	    "s:s, s:s, s:s, s:s, s:s}}", "id", m->id, "object", "model",
+	    "s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s}}", "id", m->id,
+	    "object", "model",
 	    "created", (json_int_t)m->created, "owned_by", "1bit", "meta",
 	    "n_ctx", (json_int_t)m->n_ctx,
 	    "n_ctx_train", (json_int_t)m->n_ctx_train,
 	    "n_vocab", (json_int_t)m->n_vocab,
 	    "n_params", (json_int_t)m->n_params,
+	    "n_embd", (json_int_t)m->n_embd, "n_slots", (json_int_t)m->n_slots,
 	    "size", (json_int_t)m->size_bytes,
 	    "architecture", m->architecture, "format", m->format,
+	    "chat_template", m->chat_template,
 	    "backend", m->backend, "fingerprint", m->fingerprint,
 	    "selfcheck", m->selfcheck);
 }

@@ -39,7 +39,7 @@ look_at(struct upstream_request *q, int i, int64_t now, struct piece **list,
 
 	pthread_mutex_lock(&q->u->lock);
 	if ((*list = pieces_take(&q->pieces)) != NULL)
-		q->waiting = false;	/* from here on they are in its hands */
+		q->waiting = false;	/* no sink gets what comes after these */
 	else
 		step = resume_next(q, now, e);
 	/* A stream that is well looks again only at the end. */
@@ -48,8 +48,6 @@ look_at(struct upstream_request *q, int i, int64_t now, struct piece **list,
 	q->news = false;
 	if (q->sunk_ms > l->sunk_ms)
 		l->sunk_ms = q->sunk_ms;
-	if (*list != NULL)
-		q->waiting = false;	/* no sink gets what comes after these */
 	pthread_mutex_unlock(&q->u->lock);
 	if (step == RESUME_GIVE_UP)
 		return (int)e->code;
