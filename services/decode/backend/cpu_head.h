@@ -30,7 +30,9 @@
 #include "backend/cpu_kernels.h"
 #include "model/packed.h"
 
+#ifndef HEAD_UNROLL
 #define HEAD_UNROLL(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
+#endif
 
 /* As in cpu_ternary.h: bytes ahead, along the stream of a tile after another. */
 enum { HEAD_AHEAD = 10240, HEAD_ROWS = 8, HEAD_OUTS = 64 };
