@@ -62,6 +62,7 @@ check_values(const struct mg_header *h, int n)
 	const char *host = web_find_header(h, n, "Host");
 	const char *origin = web_find_header(h, n, "Origin");
 	const char *id = web_find_header(h, n, "X-Request-Id");
+	const char *trace = web_find_header(h, n, "traceparent");
 	const char *auth = web_find_header(h, n, "Authorization"), *key;
 
 	key = web_check_bearer(auth);
@@ -69,6 +70,8 @@ check_values(const struct mg_header *h, int n)
 		assert(key >= auth + 7 && *key != '\0' && *key != ' ');
 	if (id != NULL && web_check_id(id))
 		assert(web_check_value(id) && strlen(id) <= WEB_ID_MAX);
+	if (trace != NULL && web_check_traceparent(trace))
+		assert(web_check_value(trace) && strlen(trace) == 55);
 	web_check_media(web_find_header(h, n, "Content-Type"));
 	if (web_check_host(host, "127.0.0.1", "a.example, *") != NULL)
 		return;
