@@ -387,6 +387,9 @@ say_ready(const struct service *sv, const struct backend_options *b)
 	if (sv->backend.approximates)
 		log_info("this model was trained without 8-bit activations; "
 		    "this backend has 8 bits, so logits are close, not the same");
+	if (sv->backend.prefers_t2)
+		log_warn("this model is in b3, which this processor unpacks "
+		    "slowly: convert it with --body t2");
 	log_info("ready model=%s backend='%s' context=%d slots=%lld queue=%lld "
 	    "kv_mb=%zu scratch_mb=%zu weights_mb=%zu locked=%s token_ms=%.3g "
 	    "template=%s port=%lld boot=%s", sv->model_id, sv->backend.name,

@@ -76,6 +76,7 @@ struct backend_options {
 struct backend {
 	char name[64];		/* "cpu avx512-vnni, 2 threads": log and stats */
 	bool has_hidden;	/* rows may ask for their hidden state */
+	bool prefers_t2;	/* the model is in layout B3, which is slower here */
 	bool approximates;	/* activations have 8 bits in it, and the model was
 				 * trained with floats: close, not the same */
 	size_t kv_bytes;	/* memory of the KV cache */

@@ -228,6 +228,7 @@ backend_cpu_open(const struct model *m, const struct backend_options *o,
 	}
 	*b = (struct backend){
 		.has_hidden = true, .approximates = m->config.act_float,
+		.prefers_t2 = m->layers[0].q.form == TERNARY_B3 && !c->k.base3,
 		.kv_bytes = c->kv_bytes, .scratch_bytes = c->scratch_bytes,
 		.forward = cpu_forward, .copy_page = cpu_copy_page,
 		.read_page = cpu_read_page, .write_page = cpu_write_page,

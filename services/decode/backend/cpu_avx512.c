@@ -23,6 +23,7 @@ cpu_avx512_open(struct cpu_kernels *k, struct err *e)
 	*k = (struct cpu_kernels){
 		.isa = "avx512", .title = "avx512-vnni",
 		.n_queries = ATTEND_QUERIES,
+		.base3 = __builtin_cpu_supports("avx512vbmi"),
 		.quantise = quantise, .ternary =
 		    __builtin_cpu_supports("avx512vbmi") ?
 		    cpu_avx512_vbmi_ternary : cpu_avx512_ternary, .gate = gate,

@@ -103,6 +103,7 @@ struct cpu_kernels {
 	const char *isa;	/* "avx512", static */
 	const char *title;	/* "avx512-vnni", static */
 	int n_queries;		/* at most, for attend */
+	bool base3;		/* one row is faster in layout B3 than in T2 */
 
 	/*
 	 * Row r of out = quantised RMSNorm of x [n]; weight NULL: no norm.

@@ -40,7 +40,11 @@ START_TEST(a_byte_holds_the_codes_that_the_documentation_says)
 	for (int i = 0; i < BASE3_SPAN; i++)
 		codes[i] = (uint8_t)random_below(3);
 	ck_assert_int_eq(base3_stride(BASE3_SPAN), 256);
+	codes[0] = codes[1024] = 2;
+	codes[64] = codes[192] = 1;
+	codes[128] = 0;
 	base3_pack(codes, BASE3_SPAN, row);
+	ck_assert_int_eq(row[0], 0xef);
 	for (int at = 0; at < 256; at++) {
 		ck_assert(digits_of(row[at], digits));
 		ck_assert_int_eq(digits[0], codes[1024 + at]);
