@@ -53,7 +53,7 @@ answer_keep(struct run *run, struct choice *c)
 	    run->gw->parked.window_ms == 0 ||
 	    (s = calloc(1, sizeof(*s))) == NULL)
 		return;
-	if (upstream_park(c->up, &parts, &e) != 0) {
+	if (upstream_park(c->up, c->finish != NULL, &parts, &e) != 0) {
 		log_warn("answer id=%s: %s", upstream_id(c->up), e.text);
 		free(s);
 		return;
@@ -69,11 +69,6 @@ answer_keep(struct run *run, struct choice *c)
 	s->n_text = parts.n_text;
 	s->finish = c->finish;
 	s->usage = c->usage;
-	if (c->finish != NULL) {
-		free(s->generate);
-		free(s->tokens);
-		s->generate = s->tokens = NULL;
-	}
 	parked_put(&run->gw->parked, s, clock_ms());
 }
 

@@ -249,24 +249,28 @@ upstream_submit(struct upstream *u, json_t *generate,
 }
 
 int
-upstream_park(struct upstream_request *q, struct upstream_parts *parts,
-    struct err *e)
+upstream_park(struct upstream_request *q, bool ended,
+    struct upstream_parts *parts, struct err *e)
 {
-	json_t *generate = upstream_again(q);
+	json_t *generate = ended ? NULL : upstream_again(q), *tokens = NULL;
 	struct buf text = { 0 };
-	json_t *tokens;
 
+	/* Both of one moment: the text is that of the tokens. */
 	pthread_mutex_lock(&q->u->lock);
-	tokens = pieces_tokens(&q->pieces);
-	parts->tokens = json_dumps(tokens, JSON_COMPACT);
-	json_decref(tokens);
+	if (!ended)
+		tokens = pieces_tokens(&q->pieces);
 	buf_add(&text, q->pieces.text.data, q->pieces.text.len);
 	pthread_mutex_unlock(&q->u->lock);
-	parts->generate = json_dumps(generate, JSON_COMPACT);
+	*parts = (struct upstream_parts){ .text = text.data,
+		.n_text = text.len };
+	if (!ended) {
+		parts->tokens = json_dumps(tokens, JSON_COMPACT);
+		parts->generate = json_dumps(generate, JSON_COMPACT);
+	}
+	json_decref(tokens);
 	json_decref(generate);
-	parts->text = text.data;
-	parts->n_text = text.len;
-	if (parts->tokens != NULL && parts->generate != NULL && !text.failed)
+	if (!text.failed && (ended || (parts->tokens != NULL &&
+	    parts->generate != NULL)))
 		return 0;
 	free(parts->tokens);
 	free(parts->generate);

@@ -136,13 +136,13 @@ int upstream_go_on(struct upstream *u, json_t *generate,
     struct err *e);
 
 /* What upstream_go_on needs to go on with it: JSON, and all of its text, each to be
- * freed; ERR_NO_MEMORY. */
+ * freed; ERR_NO_MEMORY.  ended: its text is all. */
 struct upstream_parts {
 	char *generate, *tokens, *text;
 	size_t n_text;
 };
-int upstream_park(struct upstream_request *q, struct upstream_parts *parts,
-    struct err *e);
+int upstream_park(struct upstream_request *q, bool ended,
+    struct upstream_parts *parts, struct err *e);
 
 /* End upstream_wait of the thread that is in it for q, without pieces.  Any
  * thread. */
