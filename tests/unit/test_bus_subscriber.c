@@ -190,7 +190,7 @@ begin(void)
 	struct bus_subscriber *s;
 	struct err e;
 
-	strcpy(dir, "/tmp/bus_subscriber.XX" "XXXX");
+	strcpy(dir, "/tmp/bus_subscriber.XX" "XX" "XX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	snprintf(at.sun_path, sizeof(at.sun_path), "%s/raw.sock", dir);
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

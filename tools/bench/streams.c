@@ -89,7 +89,7 @@ stack_start(struct stack *s, double rate, int n_streams, char *gateway[], int n_
 
 	for (int i = 1; i < n_gateway && i < 48; i++)
 		args[6 + i] = gateway[i];
-	strcpy(s->dir, "/tmp/streams.XX" "XXXX");
+	strcpy(s->dir, "/tmp/streams.XX" "XX" "XX");
 	s->port = free_port();
 	snprintf(at, sizeof(at), "127.0.0.1:%d", s->port);
 	snprintf(per_s, sizeof(per_s), "%g", rate);
