@@ -29,6 +29,7 @@ struct embed {
 	size_t input[AT_ONCE];		/* whose it is */
 	int n_open;
 	int64_t n_tokens;
+	bool cannot;			/* this worker has no such vectors */
 };
 
 static int
@@ -58,6 +59,7 @@ submit(struct embed *m, int at, struct err *e)
 	r = fleet_submit(m->gw->fleet, m->q->model, "", generate, &m->up[at],
 	    e);
 	json_decref(generate);
+	m->cannot = r == ERR_UNSUPPORTED;
 	if (r != 0 && strncmp(e->param, "prompt", 6) == 0)
 		strcpy(e->param, "input");	/* as the client calls it */
 	if (r == 0) {
@@ -217,6 +219,10 @@ embed(struct gateway *gw, struct web_request *rq,
 	if (r == 0) {
 		web_reply(rq, 200, "application/json; charset=utf-8", out.data,
 		    out.len);
+	} else if (m.cannot) {
+		web_set_header(rq, "x-should-retry", "false");
+		web_reply_error(rq, 501, "not_supported_error",
+		    "feature_disabled", NULL, e.text);
 	} else {
 		if (r > 0)
 			err_set(&e, ERR_TIMEOUT, "the client went away");

@@ -166,6 +166,30 @@ START_TEST(one_that_is_refused_takes_the_others_with_it)
 }
 END_TEST
 
+START_TEST(a_worker_without_hidden_states_has_no_embeddings)
+{
+	static const char body[] = "{\"model\":\"fake\",\"input\":\"a\"}";
+	struct http_client c;
+	char id[33];
+
+	fake_refuse(ERR_UNSUPPORTED, "no hidden states here", 0);
+	http_post(&c, gateway_port, "/v1/embeddings", "", body);
+	http_rest(&c);
+	ck_assert_int_eq(http_status(&c), 501);
+	ck_assert(http_has(&c, "\r\nx-should-retry: false\r\n"));
+	ck_assert(http_has(&c, "\"type\":\"not_supported_error\",\"param\":"
+	    "null,\"code\":\"feature_disabled\""));
+	http_close(&c);
+	/* An answer without a vector is an error of ours. */
+	http_post(&c, gateway_port, "/v1/embeddings", "", body);
+	accepted(id);
+	fake_piece(id, 0, 0, "", "stop", false);
+	http_rest(&c);
+	ck_assert_int_eq(http_status(&c), 500);
+	http_close(&c);
+}
+END_TEST
+
 START_TEST(all_answers_survive_their_worker)
 {
 	struct http_client c;
@@ -293,6 +317,7 @@ main(void)
 	tcase_add_test(t, answers_of_a_stream_come_as_they_are_made);
 	tcase_add_test(t, whole_answers_stand_in_the_order_of_their_numbers);
 	tcase_add_test(t, one_that_is_refused_takes_the_others_with_it);
+	tcase_add_test(t, a_worker_without_hidden_states_has_no_embeddings);
 	tcase_add_test(t, all_answers_survive_their_worker);
 	tcase_add_test(t, thoughts_come_apart_from_the_answer);
 	tcase_add_test(t, thoughts_stay_where_the_client_wants_them);
