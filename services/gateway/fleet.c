@@ -254,6 +254,20 @@ for_session(struct fleet *f, unsigned ready, const char *session)
 	return w;
 }
 
+void
+fleet_seat(struct fleet *f, const char *session, const struct upstream *u)
+{
+	uint64_t key = hash(session, "") | 1;
+	int w = 0;
+
+	while (w < f->n - 1 && f->u[w] != u)
+		w++;
+	pthread_mutex_lock(&f->lock);
+	*seat_of(f, key) = (struct seat){ .key = key,
+		.used = ++f->n_seatings, .worker = w };
+	pthread_mutex_unlock(&f->lock);
+}
+
 /* The least to do for its slots. */
 static int
 for_load(struct fleet *f, unsigned ready, const struct upstream_health *h)

@@ -52,6 +52,10 @@ int fleet_model(struct fleet *f, const char *id, struct upstream_model *m,
 struct upstream *fleet_pick(struct fleet *f, const char *model,
     const char *session, struct err *e);
 
+/* The session is with this worker from now on, as after a fork. */
+void fleet_seat(struct fleet *f, const char *session,
+    const struct upstream *u);
+
 /* fleet_pick and upstream_submit; a replica that has no room or goes away
  * meanwhile is passed over. */
 int fleet_submit(struct fleet *f, const char *model, const char *session,

@@ -63,14 +63,19 @@ ask(struct upstream *u, json_t *obj, json_t **reply, struct err *e)
 
 /*
  * The worker that a request of this session would go to, and if it does not have
- * it, the others: it may have moved while one was away.  drop is for all.
+ * it, the others: it may have moved while one was away.  drop is for all.  *at:
+ * the one that has it.
  */
 static int
-ask_workers(struct gateway *gw, const char *key, json_t *obj, bool drop,
-    json_t **reply, struct err *e)
+ask_workers(struct gateway *gw, const char *key, json_t *obj,
+    struct upstream **at, json_t **reply, struct err *e)
 {
 	struct upstream *first = fleet_pick(gw->fleet, NULL, key, e);
+	bool drop = strcmp(json_string_value(json_object_get(obj, "op")),
+	    "drop") == 0;
 	int r = first == NULL ? (int)e->code : ask(first, obj, reply, e);
+
+	*at = first;
 
 	for (int i = 0; i < fleet_size(gw->fleet); i++) {
 		struct upstream *u = fleet_at(gw->fleet, i);
@@ -84,6 +89,7 @@ ask_workers(struct gateway *gw, const char *key, json_t *obj, bool drop,
 		code = ask(u, obj, &more, &why);
 		if (code == 0 && r != 0) {
 			*reply = more;
+			*at = u;
 			r = 0;
 		} else {
 			json_decref(more);
@@ -110,6 +116,8 @@ operate(struct caller *c, const char *id, const char *op, json_t *obj,
     json_t **v, struct err *e)
 {
 	char key[CALLER_HEX_LEN + 1];
+	struct fleet *f = c->gw->fleet;
+	struct upstream *at;
 	json_t *reply = NULL;
 	int r;
 
@@ -121,12 +129,16 @@ operate(struct caller *c, const char *id, const char *op, json_t *obj,
 	json_object_set_new(obj, "op", json_string(op));
 	json_object_set_new(obj, "key", json_string(key));
 	json_object_set_new(obj, "owner", json_string(c->owner));
-	r = ask_workers(c->gw, key, obj, strcmp(op, "drop") == 0, &reply, e);
+	r = ask_workers(c->gw, key, obj, &at, &reply, e);
+	if (r == 0 && fleet_size(f) > 1) {
+		const char *to = json_string_value(json_object_get(obj, "to"));
+
+		fleet_seat(f, to != NULL ? to : key, at);
+	}
 	if (r == ERR_SESSION && c->admin && is_key(id)) {
 		json_object_set_new(obj, "key", json_string(id));
 		json_object_set_new(obj, "owner", json_string(""));
-		r = ask_workers(c->gw, id, obj, strcmp(op, "drop") == 0,
-		    &reply, e);
+		r = ask_workers(c->gw, id, obj, &at, &reply, e);
 	}
 	if (r == 0)
 		r = read_session(reply, c->admin, v, e);
@@ -221,6 +233,7 @@ route_session_op(struct web_request *rq, void *arg)
 struct list {
 	json_t *all;		/* sessions as the client sees them */
 	bool more, show_owner;
+	int n_asked;		/* workers that answered */
 };
 
 static int
@@ -237,6 +250,7 @@ add_worker(struct upstream *u, json_t *ask_for, struct list *l, struct err *e)
 	r = field_decode(decode_sessions_are_fields(), sizeof(are), reply,
 	    &are, e);
 	if (r == 0) {
+		l->n_asked++;
 		l->more = l->more || are.more;
 		json_array_foreach(are.sessions, i, s) {
 			if ((r = read_session(s, l->show_owner, &v, e)) != 0)
@@ -321,14 +335,16 @@ route_sessions(struct web_request *rq, void *arg)
 		    all ? "" : c.owner, "after", after, "limit",
 		    (json_int_t)limit);
 	}
+	/* Those of a worker that is away are missing, and it is said. */
 	for (int i = 0; r == 0 && i < fleet_size(gw->fleet); i++)
-		r = add_worker(fleet_at(gw->fleet, i), ask_for, &l, &e);
+		add_worker(fleet_at(gw->fleet, i), ask_for, &l, &e);
 	json_decref(ask_for);
-	if (r == 0) {
+	if (r == 0 && l.n_asked > 0) {
 		json_t *data = first_of(&l, (size_t)limit);
 
-		web_reply_json(rq, 200, json_pack("{s:s, s:o, s:b}", "object",
-		    "list", "data", data, "has_more", l.more));
+		web_reply_json(rq, 200, json_pack("{s:s, s:o, s:b, s:b}",
+		    "object", "list", "data", data, "has_more", l.more,
+		    "complete", l.n_asked == fleet_size(gw->fleet)));
 		return;
 	}
 	json_decref(l.all);

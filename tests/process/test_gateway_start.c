@@ -38,6 +38,37 @@ START_TEST(a_second_gateway_is_refused)
 }
 END_TEST
 
+static const struct { const char *bind; bool keys, warns; } exposures[] = {
+	{ "127.0.0.1", false, false }, { "localhost", false, false },
+	{ "0.0.0.0", false, true }, { "0.0.0.0", true, false },
+};
+
+START_TEST(an_open_door_is_said_loudly)
+{
+	char dir[64], bind[32], keys[96];
+	const char *args[] = { BUILD "/bin/1bit-halo-server", "--bind", bind,
+		"--runtime-dir", dir, exposures[_i].keys ? "--api-key-file" :
+		NULL, keys, NULL };
+	struct process p;
+	FILE *fp;
+
+	process_make_dir(dir);
+	snprintf(keys, sizeof(keys), "%s/keys", dir);
+	fp = fopen(keys, "w");
+	ck_assert_ptr_nonnull(fp);
+	fputs("secret-key\n", fp);
+	fclose(fp);
+	snprintf(bind, sizeof(bind), "%s:%d", exposures[_i].bind,
+	    process_free_port());
+	process_start(&p, dir, "gateway", args);
+	process_ready(&p);
+	ck_assert_int_eq(process_logged(&p, "NO API KEY IS ASKED FOR"),
+	    exposures[_i].warns);
+	ck_assert_int_eq(process_end(&p, SIGTERM, 10000), 0);
+	process_remove_dir(dir);
+}
+END_TEST
+
 static const struct { const char *a, *b, *says; } bad_options[] = {
 	{ "--bind", "nowhere", "nowhere" },
 	{ "--runtime-dir", "/dev/null/x", "/dev/null/x" },
@@ -115,6 +146,7 @@ main(void)
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_second_gateway_is_refused);
+	tcase_add_loop_test(t, an_open_door_is_said_loudly, 0, 4);
 	tcase_add_loop_test(t, unusable_options_are_2, 0,
 	    (int)(sizeof(bad_options) / sizeof(bad_options[0])));
 	tcase_add_test(t, keys_guard_all_but_health);
