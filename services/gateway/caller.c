@@ -160,10 +160,10 @@ rate(int64_t own, int64_t by_default)
 	return own == AUTH_DEFAULT ? by_default : own;
 }
 
-struct limits_want
+struct rates_want
 caller_want(const struct gateway *gw, const struct auth_key *key)
 {
-	struct limits_want w = {
+	struct rates_want w = {
 		.rpm = rate(key->rpm, gw->options.key_rpm),
 		.tpm = rate(key->tpm, gw->options.key_tpm),
 	};
@@ -177,7 +177,7 @@ static void
 find_wants(struct caller *c)
 {
 	const struct gateway_options *o = &c->gw->options;
-	struct limits_want w = caller_want(c->gw, &c->key);
+	struct rates_want w = caller_want(c->gw, &c->key);
 
 	if (w.rpm > 0 || w.tpm > 0)
 		c->wants[c->n_wants++] = w;

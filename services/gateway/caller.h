@@ -7,7 +7,7 @@
 #include <jansson.h>
 
 #include "auth.h"
-#include "limits.h"
+#include "rates.h"
 #include "web.h"
 
 /*
@@ -43,7 +43,7 @@ struct caller {
 	int place;			/* -1: none */
 	int64_t estimated;		/* tokens taken from the limits */
 	int n_wants;
-	struct limits_want wants[LIMITS_WANTS_MAX];
+	struct rates_want wants[RATES_WANTS_MAX];
 };
 
 /*
@@ -87,7 +87,7 @@ void caller_accepted(const struct caller *c, struct web_request *rq,
     const char *session_state, int64_t n_cached);
 
 /* The buckets of a key; its limits are 0 if it has none. */
-struct limits_want caller_want(const struct gateway *gw,
+struct rates_want caller_want(const struct gateway *gw,
     const struct auth_key *key);
 
 /* The x-ratelimit headers of a key, if it has limits; in place of those that

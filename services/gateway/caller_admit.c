@@ -49,7 +49,7 @@ estimate(const json_t *prompts, int n_answers, int64_t max_tokens)
 
 /* One of requests and tokens: limit, remaining, reset. */
 static void
-show(struct web_request *rq, const char *what, const struct limits_state *s)
+show(struct web_request *rq, const char *what, const struct rates_state *s)
 {
 	char name[48], text[32];
 
@@ -69,11 +69,11 @@ show(struct web_request *rq, const char *what, const struct limits_state *s)
 
 static void
 show_want(struct gateway *gw, struct web_request *rq,
-    const struct limits_want *w)
+    const struct rates_want *w)
 {
-	struct limits_state requests, tokens;
+	struct rates_state requests, tokens;
 
-	limits_look(gw->limits, w, clock_ms(), &requests, &tokens);
+	rates_look(gw->rates, w, clock_ms(), &requests, &tokens);
 	show(rq, "requests", &requests);
 	show(rq, "tokens", &tokens);
 }
@@ -82,7 +82,7 @@ void
 caller_show_limits(struct gateway *gw, struct web_request *rq,
     const struct auth_key *key)
 {
-	struct limits_want w = caller_want(gw, key);
+	struct rates_want w = caller_want(gw, key);
 
 	if (w.rpm > 0 || w.tpm > 0)
 		show_want(gw, rq, &w);
@@ -153,7 +153,7 @@ caller_admit(struct caller *c, struct web_request *rq, const json_t *prompts,
 
 	c->ticket = ticket_of(c, rq);
 	c->estimated = estimate(prompts, n_answers, max_tokens);
-	wait = limits_take(c->gw->limits, c->wants, c->n_wants, c->estimated,
+	wait = rates_take(c->gw->rates, c->wants, c->n_wants, c->estimated,
 	    c->ticket, clock_ms());
 	if (c->n_wants > 0)
 		show_want(c->gw, rq, &c->wants[0]);
@@ -168,7 +168,7 @@ caller_admit(struct caller *c, struct web_request *rq, const json_t *prompts,
 			claim_session(c);
 		return r;
 	}
-	limits_give_back(c->gw->limits, c->wants, c->n_wants, c->estimated,
+	rates_give_back(c->gw->rates, c->wants, c->n_wants, c->estimated,
 	    clock_ms());
 	return no_place(c, wait, e);
 }
@@ -191,10 +191,10 @@ caller_leave(struct caller *c, int64_t n_tokens)
 	int64_t now = clock_ms();
 
 	if (n_tokens < 0)
-		limits_give_back(c->gw->limits, c->wants, c->n_wants,
+		rates_give_back(c->gw->rates, c->wants, c->n_wants,
 		    c->estimated, now);
 	else
-		limits_correct(c->gw->limits, c->wants, c->n_wants,
+		rates_correct(c->gw->rates, c->wants, c->n_wants,
 		    c->estimated, n_tokens, now);
 	places_free(&c->gw->places, c->place, n_tokens >= 0);
 	c->place = -1;

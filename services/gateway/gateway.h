@@ -6,7 +6,7 @@
 
 #include "auth.h"
 #include "fleet.h"
-#include "limits.h"
+#include "rates.h"
 #include "options.h"
 #include "parked.h"
 #include "places.h"
@@ -19,7 +19,7 @@
 struct gateway {
 	struct gateway_options options;
 	struct auth auth;
-	struct limits *limits;
+	struct rates *rates;
 	struct places places;	/* options.max_streams of them */
 	struct queue queue;
 	struct stats stats;

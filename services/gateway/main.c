@@ -69,7 +69,7 @@ configure(int argc, char *argv[], struct gateway *gw)
 		fail(&e);
 	places_init(&gw->places, (int)o->max_streams);
 	queue_init(&gw->queue);
-	if (limits_create(&gw->limits, &e) != 0)
+	if (rates_create(&gw->rates, &e) != 0)
 		fail(&e);
 	if (auth_count(&gw->auth) == 0 && !gateway_options_loopback(o->bind))
 		log_warn("NO API KEY IS ASKED FOR and %s can be reached from "

@@ -59,7 +59,7 @@ setup(void)
 	auth_init(&gw.auth);
 	ck_assert_int_eq(auth_load(&gw.auth, path, &e), 0);
 	unlink(path);
-	ck_assert_int_eq(limits_create(&gw.limits, &e), 0);
+	ck_assert_int_eq(rates_create(&gw.rates, &e), 0);
 	places_init(&gw.places, 4);
 	ck_assert_int_eq(web_start(&web, &config, &e), 0);
 	port = web_port(web);
@@ -69,7 +69,7 @@ static void
 teardown(void)
 {
 	web_stop(web, 1000);
-	limits_destroy(gw.limits);
+	rates_destroy(gw.rates);
 	auth_free(&gw.auth);
 }
 
@@ -240,7 +240,7 @@ START_TEST(an_administrator_is_one_by_the_file)
 }
 END_TEST
 
-START_TEST(limits_are_the_keys_own_or_the_default)
+START_TEST(rates_are_the_keys_own_or_the_default)
 {
 	char value[1024];
 
@@ -282,7 +282,7 @@ main(void)
 	tcase_add_test(t, two_keys_have_nothing_in_common);
 	tcase_add_test(t, prefixes_are_shared_if_the_operator_says_so);
 	tcase_add_test(t, an_administrator_is_one_by_the_file);
-	tcase_add_test(t, limits_are_the_keys_own_or_the_default);
+	tcase_add_test(t, rates_are_the_keys_own_or_the_default);
 	tcase_add_test(t, without_keys_the_machines_own_user_is_the_administrator);
 	suite_add_tcase(s, t);
 	srunner_set_fork_status(sr, CK_NOFORK);	/* one server for all */

@@ -1,5 +1,5 @@
-#ifndef GATEWAY_LIMITS_H
-#define GATEWAY_LIMITS_H
+#ifndef GATEWAY_RATES_H
+#define GATEWAY_RATES_H
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -15,7 +15,7 @@
  * Who is refused is told when there will be room, exactly, and that room is kept
  * for it: the buckets are charged at once, whoever asks later is told a later
  * time, and the same request (the same ticket) finds it paid for.  What nobody
- * came for in LIMITS_GRACE_MS is given back, and those who do not come back get
+ * came for in RATES_GRACE_MS is given back, and those who do not come back get
  * nothing kept for a while.
  *
  * Any thread.  The time is an argument, from any monotonic clock.  The table is
@@ -23,29 +23,29 @@
  * with full buckets.
  */
 enum {
-	LIMITS_OWNERS_MAX = 4096,	/* keys and sessions with a bucket */
-	LIMITS_KEPT_MAX = 512,		/* refused requests with room kept */
-	LIMITS_WAIT_MS = 60000,		/* nobody waits longer: nothing is kept */
-	LIMITS_GRACE_MS = 2500,		/* Retry-After is in whole seconds */
-	LIMITS_DISTRUST_MS = 30000,
-	LIMITS_WAYS = 8,
-	LIMITS_WANTS_MAX = 2,		/* key and session */
+	RATES_OWNERS_MAX = 4096,	/* keys and sessions with a bucket */
+	RATES_KEPT_MAX = 512,		/* refused requests with room kept */
+	RATES_WAIT_MS = 60000,		/* nobody waits longer: nothing is kept */
+	RATES_GRACE_MS = 2500,		/* Retry-After is in whole seconds */
+	RATES_DISTRUST_MS = 30000,
+	RATES_WAYS = 8,
+	RATES_WANTS_MAX = 2,		/* key and session */
 };
 
 /* Whose buckets, and how large they are: a minute's worth; 0: no limit. */
-struct limits_want {
+struct rates_want {
 	uint8_t id[SHA256_SIZE];
 	int64_t rpm, tpm;
 };
 
 /* What is told of one bucket. */
-struct limits_state {
+struct rates_state {
 	int64_t limit;		/* 0: there is none, the rest says nothing */
 	int64_t remaining;
 	int64_t reset_ms;	/* until it is full */
 };
 
-struct limits_owner {
+struct rates_owner {
 	uint8_t id[SHA256_SIZE];
 	bool used;
 	int n_kept;		/* not to be forgotten */
@@ -55,23 +55,23 @@ struct limits_owner {
 	int64_t distrust_ms;	/* nothing is kept until then */
 };
 
-struct limits_kept {
+struct rates_kept {
 	uint64_t ticket;
 	int n;			/* 0: free */
-	struct limits_want wants[LIMITS_WANTS_MAX];
-	double tokens[LIMITS_WANTS_MAX];
+	struct rates_want wants[RATES_WANTS_MAX];
+	double tokens[RATES_WANTS_MAX];
 	int64_t due_ms;
 };
 
-struct limits {
+struct rates {
 	pthread_mutex_t lock;
-	struct limits_owner *owners;	/* sets of LIMITS_WAYS */
-	struct limits_kept *kept;
+	struct rates_owner *owners;	/* sets of RATES_WAYS */
+	struct rates_kept *kept;
 	int n_kept;
 };
 
-int limits_create(struct limits **l, struct err *e);
-void limits_destroy(struct limits *l);
+int rates_create(struct rates **l, struct err *e);
+void rates_destroy(struct rates *l);
 
 /*
  * Take one request and n_tokens (an estimate; at most a bucketful counts) from
@@ -79,18 +79,18 @@ void limits_destroy(struct limits *l);
  * when it is sent again.  0: taken.  Else the milliseconds until there is room
  * for it.
  */
-int64_t limits_take(struct limits *l, const struct limits_want *wants, int n,
+int64_t rates_take(struct rates *l, const struct rates_want *wants, int n,
     int64_t n_tokens, uint64_t ticket, int64_t now_ms);
 
 /* It was estimated tokens that were taken, and it has become these. */
-void limits_correct(struct limits *l, const struct limits_want *wants, int n,
+void rates_correct(struct rates *l, const struct rates_want *wants, int n,
     int64_t estimated, int64_t n_tokens, int64_t now_ms);
 
-/* Take back the request and the tokens of a limits_take: it was not served. */
-void limits_give_back(struct limits *l, const struct limits_want *wants, int n,
+/* Take back the request and the tokens of a rates_take: it was not served. */
+void rates_give_back(struct rates *l, const struct rates_want *wants, int n,
     int64_t n_tokens, int64_t now_ms);
 
-void limits_look(struct limits *l, const struct limits_want *w, int64_t now_ms,
-    struct limits_state *requests, struct limits_state *tokens);
+void rates_look(struct rates *l, const struct rates_want *w, int64_t now_ms,
+    struct rates_state *requests, struct rates_state *tokens);
 
 #endif

@@ -3,7 +3,7 @@
  * minute's worth.  A level below zero is what is kept for others, or tokens that
  * an answer took beyond its estimate.
  */
-#include "limits.h"
+#include "rates.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,16 +14,16 @@ static const double minute_ms = 60000;
 static const double rounding = 1e-4;
 
 int
-limits_create(struct limits **out, struct err *e)
+rates_create(struct rates **out, struct err *e)
 {
-	struct limits *l = calloc(1, sizeof(*l));
+	struct rates *l = calloc(1, sizeof(*l));
 
 	if (l != NULL) {
-		l->owners = calloc(LIMITS_OWNERS_MAX, sizeof(*l->owners));
-		l->kept = calloc(LIMITS_KEPT_MAX, sizeof(*l->kept));
+		l->owners = calloc(RATES_OWNERS_MAX, sizeof(*l->owners));
+		l->kept = calloc(RATES_KEPT_MAX, sizeof(*l->kept));
 	}
 	if (l == NULL || l->owners == NULL || l->kept == NULL) {
-		limits_destroy(l);
+		rates_destroy(l);
 		return err_set(e, ERR_NO_MEMORY, "no memory for the limits");
 	}
 	pthread_mutex_init(&l->lock, NULL);
@@ -32,7 +32,7 @@ limits_create(struct limits **out, struct err *e)
 }
 
 void
-limits_destroy(struct limits *l)
+rates_destroy(struct rates *l)
 {
 	if (l == NULL)
 		return;
@@ -50,7 +50,7 @@ filled(double level, int64_t a_minute, int64_t ms)
 
 /* Bring o's levels to now, under the limits of w. */
 static void
-refresh(struct limits_owner *o, const struct limits_want *w, int64_t now_ms)
+refresh(struct rates_owner *o, const struct rates_want *w, int64_t now_ms)
 {
 	int64_t ms = now_ms > o->at_ms ? now_ms - o->at_ms : 0;
 
@@ -66,22 +66,22 @@ refresh(struct limits_owner *o, const struct limits_want *w, int64_t now_ms)
 	o->at_ms = now_ms;
 }
 
-static struct limits_owner *
-set_of(struct limits *l, const uint8_t id[SHA256_SIZE])
+static struct rates_owner *
+set_of(struct rates *l, const uint8_t id[SHA256_SIZE])
 {
 	uint64_t h;
 
 	memcpy(&h, id, sizeof(h));	/* a digest: any bytes of it will do */
-	return l->owners + h % (LIMITS_OWNERS_MAX / LIMITS_WAYS) * LIMITS_WAYS;
+	return l->owners + h % (RATES_OWNERS_MAX / RATES_WAYS) * RATES_WAYS;
 }
 
 /* NULL if it is not there. */
-static struct limits_owner *
-lookup(struct limits *l, const struct limits_want *w, int64_t now_ms)
+static struct rates_owner *
+lookup(struct rates *l, const struct rates_want *w, int64_t now_ms)
 {
-	struct limits_owner *o = set_of(l, w->id);
+	struct rates_owner *o = set_of(l, w->id);
 
-	for (int i = 0; i < LIMITS_WAYS; i++, o++)
+	for (int i = 0; i < RATES_WAYS; i++, o++)
 		if (o->used && memcmp(o->id, w->id, SHA256_SIZE) == 0) {
 			refresh(o, w, now_ms);
 			return o;
@@ -90,21 +90,21 @@ lookup(struct limits *l, const struct limits_want *w, int64_t now_ms)
 }
 
 /* NULL if room is kept for others in all of its set. */
-static struct limits_owner *
-find(struct limits *l, const struct limits_want *w, int64_t now_ms)
+static struct rates_owner *
+find(struct rates *l, const struct rates_want *w, int64_t now_ms)
 {
-	struct limits_owner *o = lookup(l, w, now_ms), *set, *oldest = NULL;
+	struct rates_owner *o = lookup(l, w, now_ms), *set, *oldest = NULL;
 
 	if (o != NULL)
 		return o;
 	set = set_of(l, w->id);
-	for (o = set; o < set + LIMITS_WAYS; o++)
+	for (o = set; o < set + RATES_WAYS; o++)
 		if (o->n_kept == 0 && (oldest == NULL || (oldest->used &&
 		    (!o->used || o->at_ms < oldest->at_ms))))
 			oldest = o;
 	if (oldest == NULL)
 		return NULL;
-	*oldest = (struct limits_owner){ .used = true };
+	*oldest = (struct rates_owner){ .used = true };
 	memcpy(oldest->id, w->id, SHA256_SIZE);
 	refresh(oldest, w, now_ms);
 	return oldest;
@@ -112,7 +112,7 @@ find(struct limits *l, const struct limits_want *w, int64_t now_ms)
 
 /* Tokens that count against w: a request may be larger than a bucket. */
 static double
-need(const struct limits_want *w, int64_t n_tokens)
+need(const struct rates_want *w, int64_t n_tokens)
 {
 	return (double)(n_tokens < w->tpm ? n_tokens : w->tpm);
 }
@@ -126,7 +126,7 @@ wait_ms(double level, double wanted, int64_t a_minute)
 
 /* Until o has a request and these tokens. */
 static int64_t
-until_room(const struct limits_owner *o, double tokens)
+until_room(const struct rates_owner *o, double tokens)
 {
 	double ms = fmax(wait_ms(o->requests, 1, o->rpm),
 	    wait_ms(o->tokens, tokens, o->tpm));
@@ -135,7 +135,7 @@ until_room(const struct limits_owner *o, double tokens)
 }
 
 static void
-charge(struct limits_owner *o, double requests, double tokens)
+charge(struct rates_owner *o, double requests, double tokens)
 {
 	o->requests = fmin(o->requests - requests, (double)o->rpm);
 	o->tokens = fmin(o->tokens - tokens, (double)o->tpm);
@@ -143,15 +143,15 @@ charge(struct limits_owner *o, double requests, double tokens)
 
 /* Not taken: given back.  Taken: what was kept has served its purpose. */
 static void
-release(struct limits *l, struct limits_kept *k, bool taken, int64_t now_ms)
+release(struct rates *l, struct rates_kept *k, bool taken, int64_t now_ms)
 {
 	for (int i = 0; i < k->n; i++) {
-		struct limits_owner *o = lookup(l, &k->wants[i], now_ms);
+		struct rates_owner *o = lookup(l, &k->wants[i], now_ms);
 
 		if (o == NULL)
 			continue;
 		o->n_kept--;
-		o->distrust_ms = taken ? 0 : now_ms + LIMITS_DISTRUST_MS;
+		o->distrust_ms = taken ? 0 : now_ms + RATES_DISTRUST_MS;
 		if (!taken)
 			charge(o, -1, -k->tokens[i]);
 	}
@@ -160,22 +160,22 @@ release(struct limits *l, struct limits_kept *k, bool taken, int64_t now_ms)
 }
 
 static void
-expire(struct limits *l, int64_t now_ms)
+expire(struct rates *l, int64_t now_ms)
 {
-	for (int i = 0; i < LIMITS_KEPT_MAX && l->n_kept > 0; i++)
+	for (int i = 0; i < RATES_KEPT_MAX && l->n_kept > 0; i++)
 		if (l->kept[i].n > 0 &&
-		    now_ms > l->kept[i].due_ms + LIMITS_GRACE_MS)
+		    now_ms > l->kept[i].due_ms + RATES_GRACE_MS)
 			release(l, &l->kept[i], false, now_ms);
 }
 
 /* What is kept for this ticket and due.  What is not due yet is another's: a
  * request may be sent twice at once. */
-static struct limits_kept *
-find_kept(struct limits *l, const struct limits_want *wants, int n,
+static struct rates_kept *
+find_kept(struct rates *l, const struct rates_want *wants, int n,
     uint64_t ticket, int64_t now_ms)
 {
-	for (int i = 0; i < LIMITS_KEPT_MAX && l->n_kept > 0; i++) {
-		struct limits_kept *k = &l->kept[i];
+	for (int i = 0; i < RATES_KEPT_MAX && l->n_kept > 0; i++) {
+		struct rates_kept *k = &l->kept[i];
 
 		if (k->n == n && k->ticket == ticket && k->due_ms <= now_ms &&
 		    memcmp(k->wants[0].id, wants[0].id, SHA256_SIZE) == 0)
@@ -185,20 +185,20 @@ find_kept(struct limits *l, const struct limits_want *wants, int n,
 }
 
 static void
-keep(struct limits *l, const struct limits_want *wants, int n,
-    struct limits_owner *const *owners, int64_t n_tokens, uint64_t ticket,
+keep(struct rates *l, const struct rates_want *wants, int n,
+    struct rates_owner *const *owners, int64_t n_tokens, uint64_t ticket,
     int64_t now_ms, int64_t wait)
 {
-	struct limits_kept *k = NULL;
+	struct rates_kept *k = NULL;
 
-	if (wait > LIMITS_WAIT_MS || l->n_kept == LIMITS_KEPT_MAX)
+	if (wait > RATES_WAIT_MS || l->n_kept == RATES_KEPT_MAX)
 		return;
 	for (int i = 0; i < n; i++)
 		if (owners[i]->distrust_ms > now_ms)
 			return;
 	for (k = l->kept; k->n > 0; k++)
 		;
-	*k = (struct limits_kept){ .ticket = ticket, .n = n,
+	*k = (struct rates_kept){ .ticket = ticket, .n = n,
 		.due_ms = now_ms + wait };
 	for (int i = 0; i < n; i++) {
 		k->wants[i] = wants[i];
@@ -210,11 +210,11 @@ keep(struct limits *l, const struct limits_want *wants, int n,
 }
 
 static int64_t
-take(struct limits *l, const struct limits_want *wants, int n,
+take(struct rates *l, const struct rates_want *wants, int n,
     int64_t n_tokens, uint64_t ticket, int64_t now_ms)
 {
-	struct limits_owner *owners[LIMITS_WANTS_MAX];
-	struct limits_kept *k;
+	struct rates_owner *owners[RATES_WANTS_MAX];
+	struct rates_kept *k;
 	int64_t wait = 0, more;
 	int n_found = 0;
 
@@ -224,7 +224,7 @@ take(struct limits *l, const struct limits_want *wants, int n,
 		return 0;
 	}
 	for (; n_found < n; n_found++) {
-		struct limits_owner *o = find(l, &wants[n_found], now_ms);
+		struct rates_owner *o = find(l, &wants[n_found], now_ms);
 
 		if (o == NULL)
 			break;
@@ -236,7 +236,7 @@ take(struct limits *l, const struct limits_want *wants, int n,
 	for (int i = 0; i < n_found; i++)
 		owners[i]->n_kept--;
 	if (n_found < n)
-		return LIMITS_GRACE_MS;	/* then something is given back */
+		return RATES_GRACE_MS;	/* then something is given back */
 	if (wait > 0)
 		keep(l, wants, n, owners, n_tokens, ticket, now_ms, wait);
 	for (int i = 0; i < n && wait == 0; i++)
@@ -245,7 +245,7 @@ take(struct limits *l, const struct limits_want *wants, int n,
 }
 
 int64_t
-limits_take(struct limits *l, const struct limits_want *wants, int n,
+rates_take(struct rates *l, const struct rates_want *wants, int n,
     int64_t n_tokens, uint64_t ticket, int64_t now_ms)
 {
 	int64_t wait;
@@ -261,10 +261,10 @@ limits_take(struct limits *l, const struct limits_want *wants, int n,
 /* Charge all wants as many tokens more, or fewer; one who was forgotten in
  * between owes nothing. */
 static void
-charge_all(struct limits *l, const struct limits_want *wants, int n,
+charge_all(struct rates *l, const struct rates_want *wants, int n,
     double requests, int64_t before, int64_t after, int64_t now_ms)
 {
-	struct limits_owner *o;
+	struct rates_owner *o;
 
 	pthread_mutex_lock(&l->lock);
 	for (int i = 0; i < n; i++)
@@ -275,23 +275,23 @@ charge_all(struct limits *l, const struct limits_want *wants, int n,
 }
 
 void
-limits_correct(struct limits *l, const struct limits_want *wants, int n,
+rates_correct(struct rates *l, const struct rates_want *wants, int n,
     int64_t estimated, int64_t n_tokens, int64_t now_ms)
 {
 	charge_all(l, wants, n, 0, estimated, n_tokens, now_ms);
 }
 
 void
-limits_give_back(struct limits *l, const struct limits_want *wants, int n,
+rates_give_back(struct rates *l, const struct rates_want *wants, int n,
     int64_t n_tokens, int64_t now_ms)
 {
 	charge_all(l, wants, n, -1, n_tokens, 0, now_ms);
 }
 
 static void
-look(struct limits_state *s, double level, int64_t a_minute)
+look(struct rates_state *s, double level, int64_t a_minute)
 {
-	*s = (struct limits_state){ .limit = a_minute };
+	*s = (struct rates_state){ .limit = a_minute };
 	if (a_minute == 0)
 		return;
 	s->remaining = level < 0 ? 0 : (int64_t)level;
@@ -299,12 +299,12 @@ look(struct limits_state *s, double level, int64_t a_minute)
 }
 
 void
-limits_look(struct limits *l, const struct limits_want *w, int64_t now_ms,
-    struct limits_state *requests, struct limits_state *tokens)
+rates_look(struct rates *l, const struct rates_want *w, int64_t now_ms,
+    struct rates_state *requests, struct rates_state *tokens)
 {
-	struct limits_owner full = { .requests = (double)w->rpm,
+	struct rates_owner full = { .requests = (double)w->rpm,
 		.tokens = (double)w->tpm };
-	const struct limits_owner *o;
+	const struct rates_owner *o;
 
 	pthread_mutex_lock(&l->lock);
 	if ((o = lookup(l, w, now_ms)) == NULL)

@@ -3,42 +3,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "limits.h"
+#include "rates.h"
 
-static struct limits *l;
+static struct rates *l;
 
 static void
 setup(void)
 {
 	struct err e;
 
-	ck_assert_int_eq(limits_create(&l, &e), 0);
+	ck_assert_int_eq(rates_create(&l, &e), 0);
 }
 
 static void
 teardown(void)
 {
-	limits_destroy(l);
+	rates_destroy(l);
 }
 
-static struct limits_want
+static struct rates_want
 want(int id, int64_t rpm, int64_t tpm)
 {
-	struct limits_want w = { .rpm = rpm, .tpm = tpm };
+	struct rates_want w = { .rpm = rpm, .tpm = tpm };
 
 	memcpy(w.id, &id, sizeof(id));
 	return w;
 }
 
 static int64_t
-take(struct limits_want w, int64_t n_tokens, uint64_t ticket, int64_t now_ms)
+take(struct rates_want w, int64_t n_tokens, uint64_t ticket, int64_t now_ms)
 {
-	return limits_take(l, &w, 1, n_tokens, ticket, now_ms);
+	return rates_take(l, &w, 1, n_tokens, ticket, now_ms);
 }
 
 START_TEST(a_minutes_worth_is_there_at_once_and_then_flows_evenly)
 {
-	struct limits_want w = want(1, 60, 0);
+	struct rates_want w = want(1, 60, 0);
 
 	for (int i = 0; i < 60; i++)
 		ck_assert_int_eq(take(w, 0, 1, 1000), 0);
@@ -53,7 +53,7 @@ END_TEST
 
 START_TEST(who_comes_back_as_told_is_served_whoever_came_in_between)
 {
-	struct limits_want w = want(1, 30, 0);
+	struct rates_want w = want(1, 30, 0);
 	int64_t told[20], late = 0;
 
 	for (int i = 0; i < 30; i++)
@@ -72,7 +72,7 @@ END_TEST
 
 START_TEST(the_same_request_twice_at_once_has_two_places)
 {
-	struct limits_want w = want(1, 60, 0);
+	struct rates_want w = want(1, 60, 0);
 
 	for (int i = 0; i < 60; i++)
 		take(w, 0, 99, 0);
@@ -85,7 +85,7 @@ END_TEST
 
 START_TEST(those_who_do_not_come_back_do_not_hold_up_the_others)
 {
-	struct limits_want w = want(1, 60, 0);
+	struct rates_want w = want(1, 60, 0);
 	int n = 0;
 
 	for (int i = 0; i < 60; i++)
@@ -103,31 +103,31 @@ END_TEST
 
 START_TEST(tokens_are_estimated_and_corrected)
 {
-	struct limits_want w = want(1, 0, 6000);	/* 100 a second */
-	struct limits_state requests, tokens;
+	struct rates_want w = want(1, 0, 6000);	/* 100 a second */
+	struct rates_state requests, tokens;
 
 	ck_assert_int_eq(take(w, 5000, 1, 0), 0);
-	limits_correct(l, &w, 1, 5000, 1000, 0);
-	limits_look(l, &w, 0, &requests, &tokens);
+	rates_correct(l, &w, 1, 5000, 1000, 0);
+	rates_look(l, &w, 0, &requests, &tokens);
 	ck_assert_int_eq(requests.limit, 0);
 	ck_assert_int_eq(tokens.limit, 6000);
 	ck_assert_int_eq(tokens.remaining, 5000);
 	ck_assert_int_eq(tokens.reset_ms, 10000);
 	/* An answer that was longer than thought is paid for by waiting. */
 	ck_assert_int_eq(take(w, 5000, 1, 0), 0);
-	limits_correct(l, &w, 1, 5000, 5500, 0);
+	rates_correct(l, &w, 1, 5000, 5500, 0);
 	ck_assert_int_eq(take(w, 100, 1, 0), 6000);
-	limits_look(l, &w, 1000, &requests, &tokens);
+	rates_look(l, &w, 1000, &requests, &tokens);
 	ck_assert_int_eq(tokens.remaining, 0);
 }
 END_TEST
 
 START_TEST(a_request_larger_than_a_minute_waits_for_a_full_bucket)
 {
-	struct limits_want w = want(1, 0, 600);
+	struct rates_want w = want(1, 0, 600);
 
 	ck_assert_int_eq(take(w, 100000, 1, 0), 0);
-	limits_correct(l, &w, 1, 100000, 100, 0);
+	rates_correct(l, &w, 1, 100000, 100, 0);
 	ck_assert_int_eq(take(w, 100000, 2, 0), 10000);
 	ck_assert_int_eq(take(w, 100000, 2, 10000), 0);
 }
@@ -135,10 +135,10 @@ END_TEST
 
 START_TEST(nothing_is_kept_for_more_than_a_minute)
 {
-	struct limits_want w = want(1, 0, 600);
+	struct rates_want w = want(1, 0, 600);
 
 	ck_assert_int_eq(take(w, 600, 1, 0), 0);
-	limits_correct(l, &w, 1, 600, 700, 0);
+	rates_correct(l, &w, 1, 600, 700, 0);
 	ck_assert_int_eq(take(w, 600, 2, 0), 70000);
 	/* It is not charged for having asked. */
 	ck_assert_int_eq(take(w, 300, 3, 0), 40000);
@@ -147,32 +147,32 @@ END_TEST
 
 START_TEST(a_request_needs_room_in_the_key_and_in_the_session)
 {
-	struct limits_want both[2] = { want(1, 60, 0), want(2, 6, 0) };
-	struct limits_state requests, tokens;
+	struct rates_want both[2] = { want(1, 60, 0), want(2, 6, 0) };
+	struct rates_state requests, tokens;
 
 	for (int i = 0; i < 6; i++)
-		ck_assert_int_eq(limits_take(l, both, 2, 0, 1, 0), 0);
-	ck_assert_int_eq(limits_take(l, both, 2, 0, 2, 0), 10000);
+		ck_assert_int_eq(rates_take(l, both, 2, 0, 1, 0), 0);
+	ck_assert_int_eq(rates_take(l, both, 2, 0, 2, 0), 10000);
 	/* What is kept is kept in both. */
-	limits_look(l, &both[0], 0, &requests, &tokens);
+	rates_look(l, &both[0], 0, &requests, &tokens);
 	ck_assert_int_eq(requests.remaining, 53);
 	/* Not served: as if it had not asked. */
-	ck_assert_int_eq(limits_take(l, both, 2, 0, 2, 10000), 0);
-	limits_give_back(l, both, 2, 0, 10000);
-	ck_assert_int_eq(limits_take(l, both, 2, 0, 3, 10000), 0);
+	ck_assert_int_eq(rates_take(l, both, 2, 0, 2, 10000), 0);
+	rates_give_back(l, both, 2, 0, 10000);
+	ck_assert_int_eq(rates_take(l, both, 2, 0, 3, 10000), 0);
 }
 END_TEST
 
 START_TEST(a_limit_that_changes_counts_at_once)
 {
-	struct limits_state requests, tokens;
-	struct limits_want w = want(1, 60, 0), less = want(1, 6, 0),
+	struct rates_state requests, tokens;
+	struct rates_want w = want(1, 60, 0), less = want(1, 6, 0),
 	    more = want(1, 600, 100);
 
 	ck_assert_int_eq(take(w, 0, 1, 0), 0);
-	limits_look(l, &less, 0, &requests, &tokens);
+	rates_look(l, &less, 0, &requests, &tokens);
 	ck_assert_int_eq(requests.remaining, 6);
-	limits_look(l, &more, 60000, &requests, &tokens);
+	rates_look(l, &more, 60000, &requests, &tokens);
 	ck_assert_int_eq(requests.remaining, 600);
 	ck_assert_int_eq(tokens.remaining, 100);
 }
@@ -180,9 +180,9 @@ END_TEST
 
 START_TEST(the_table_is_bounded_and_forgets_the_oldest)
 {
-	struct limits_want w = want(1, 1000000, 0), other;
-	struct limits_state requests, tokens;
-	int n = 20 * LIMITS_OWNERS_MAX;
+	struct rates_want w = want(1, 1000000, 0), other;
+	struct rates_state requests, tokens;
+	int n = 20 * RATES_OWNERS_MAX;
 
 	for (int i = 2; i < n; i++) {
 		other = want(i, 1, 0);
@@ -190,7 +190,7 @@ START_TEST(the_table_is_bounded_and_forgets_the_oldest)
 		ck_assert_int_eq(take(w, 0, 1, i / 1000), 0);
 	}
 	/* One that goes on asking is not forgotten; 17 come back in a ms. */
-	limits_look(l, &w, n / 1000, &requests, &tokens);
+	rates_look(l, &w, n / 1000, &requests, &tokens);
 	ck_assert_int_lt(requests.remaining, 1000000 - n + 17 * n / 1000);
 	other = want(3, 1, 0);
 	ck_assert_int_eq(take(other, 0, 1, n / 1000), 0);
@@ -199,19 +199,19 @@ END_TEST
 
 START_TEST(without_a_limit_everybody_may)
 {
-	struct limits_want w = want(1, 0, 0);
+	struct rates_want w = want(1, 0, 0);
 
 	for (int i = 0; i < 10000; i++)
 		ck_assert_int_eq(take(w, 1 << 20, 1, 0), 0);
-	ck_assert_int_eq(limits_take(l, NULL, 0, 5, 1, 0), 0);
+	ck_assert_int_eq(rates_take(l, NULL, 0, 5, 1, 0), 0);
 }
 END_TEST
 
 int
 main(void)
 {
-	Suite *s = suite_create("limits");
-	TCase *t = tcase_create("limits");
+	Suite *s = suite_create("rates");
+	TCase *t = tcase_create("rates");
 	SRunner *r = srunner_create(s);
 	int failed;
 
