@@ -22,6 +22,12 @@ static const char *const kernel_names[N_GPU_KERNELS] = {
 #undef K
 };
 
+static const enum gpu_op kernel_ops[N_GPU_KERNELS] = {
+#define K(member, name, op) op,
+	GPU_KERNELS(K)
+#undef K
+};
+
 int
 gpu_check(struct gpu *g, int code, const char *what, struct err *e)
 {
@@ -43,14 +49,14 @@ gpu_launch(struct gpu *g, enum gpu_kernel k, const unsigned grid[3], unsigned th
     size_t shared, void *params, struct err *e)
 {
 	struct gpu_mark mark = { .id = (uint32_t)k + 1 };
-	void *list[] = { params };
 	int r;
 
 	memcpy(&mark.at, &g->mark, sizeof(mark.at));
 	memcpy(params, &mark, sizeof(mark));
-	r = g->d.launch(g->functions[k], grid[0], grid[1], grid[2], threads, 1, 1,
-	    (unsigned)shared, g->stream, list, NULL);
-	return gpu_check(g, r, kernel_names[k], e);
+	if ((r = gpu_times_before(g, kernel_ops[k], e)) != 0)
+		return r;
+	return gpu_check(g, gpu_driver_launch(&g->d, g->functions[k], grid, threads,
+	    (unsigned)shared, g->stream, params), kernel_names[k], e);
 }
 
 /* Page tables of rows, one for each run of rows with the same. */
@@ -139,8 +145,11 @@ gpu_forward(struct backend *b, const struct backend_row *rows, int n, float *log
 	bytes = g->tables_at + used * sizeof(int32_t);
 	if ((r = g->d.to_device_async(g->batch, g->staging, bytes, g->stream)) != 0)
 		return gpu_check(g, r, "copying a batch", e);
-	r = n <= GRAPH_ROWS && s.n_wanted <= GPU_LOGITS_ROWS ?
+	gpu_times_begin(g);
+	r = n <= GRAPH_ROWS && s.n_wanted <= GPU_LOGITS_ROWS && !g->times.on ?
 	    gpu_graph_step(g, &s, e) : gpu_step(g, &s, e);
+	if (r == 0)
+		r = gpu_times_end(g, rows, n, e);
 	for (at = 0; r == 0; at += GPU_LOGITS_ROWS) {
 		int32_t left = s.n_wanted - at;
 
@@ -174,6 +183,7 @@ free_state(struct gpu *g)
 	if (g->stream != NULL)
 		g->d.stream_wait(g->stream);
 	gpu_graph_free(g);
+	gpu_times_free(g);
 	gpu_memory_free(g);
 	if (g->module != NULL)
 		g->d.module_unload(g->module);
@@ -287,7 +297,7 @@ backend_gpu_open(const struct model *m, const struct backend_options *o,
 		.approximates = m->config.act_float,
 		.kv_bytes = g->cache_bytes, .scratch_bytes = g->scratch_bytes,
 		.forward = gpu_forward, .copy_page = gpu_copy_page,
-		.close = gpu_close, .state = g,
+		.ops = gpu_ops, .close = gpu_close, .state = g,
 	};
 	snprintf(b->name, sizeof(b->name), "gpu %.50s", g->device_name);
 	return 0;

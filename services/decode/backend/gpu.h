@@ -1,6 +1,8 @@
 #ifndef DECODE_BACKEND_GPU_H
 #define DECODE_BACKEND_GPU_H
 
+#include <stdatomic.h>
+
 #include "backend/backend.h"
 #include "backend/gpu_driver.h"
 #include "kernels/gpu_params.h"
@@ -11,25 +13,46 @@
  * forward pass), gpu_graph.c (a pass recorded and replayed).
  */
 
+/* Kinds of work that are timed: name. */
+#define GPU_OPS(O)             \
+	O(EMBED, "embed")      \
+	O(QUANTISE, "quantise") \
+	O(QKV, "qkv")          \
+	O(STORE, "store")      \
+	O(ATTEND, "attention") \
+	O(OUTPUT, "o and down") \
+	O(GATE, "gate and up") \
+	O(FINAL, "norm")       \
+	O(HEAD, "head")        \
+	O(TOP, "top")          \
+	O(COPY, "copy")
+
+enum gpu_op {
+#define O(member, name) GPU_OP_##member,
+	GPU_OPS(O)
+#undef O
+	N_GPU_OPS
+};
+
 /* Every kernel: member, name in the code object, what gpu.c counts it as. */
 #define GPU_KERNELS(K)                                       \
 	K(embed, "gpu_embed_rows", GPU_OP_EMBED)             \
 	K(quantise, "gpu_quantise", GPU_OP_QUANTISE)         \
-	K(set_1, "gpu_gemv_set_1", GPU_OP_PRODUCT)           \
-	K(set_2, "gpu_gemv_set_2", GPU_OP_PRODUCT)           \
-	K(set_4, "gpu_gemv_set_4", GPU_OP_PRODUCT)           \
-	K(set_8, "gpu_gemv_set_8", GPU_OP_PRODUCT)           \
-	K(add_1, "gpu_gemv_add_1", GPU_OP_PRODUCT)           \
-	K(add_2, "gpu_gemv_add_2", GPU_OP_PRODUCT)           \
-	K(add_4, "gpu_gemv_add_4", GPU_OP_PRODUCT)           \
-	K(add_8, "gpu_gemv_add_8", GPU_OP_PRODUCT)           \
-	K(gate_1, "gpu_gemv_gate_1", GPU_OP_PRODUCT)         \
-	K(gate_2, "gpu_gemv_gate_2", GPU_OP_PRODUCT)         \
-	K(gate_4, "gpu_gemv_gate_4", GPU_OP_PRODUCT)         \
-	K(gate_8, "gpu_gemv_gate_8", GPU_OP_PRODUCT)         \
-	K(gemm_set, "gpu_gemm_set", GPU_OP_PRODUCT)          \
-	K(gemm_add, "gpu_gemm_add", GPU_OP_PRODUCT)          \
-	K(gemm_gate, "gpu_gemm_gate", GPU_OP_PRODUCT)        \
+	K(set_1, "gpu_gemv_set_1", GPU_OP_QKV)               \
+	K(set_2, "gpu_gemv_set_2", GPU_OP_QKV)               \
+	K(set_4, "gpu_gemv_set_4", GPU_OP_QKV)               \
+	K(set_8, "gpu_gemv_set_8", GPU_OP_QKV)               \
+	K(add_1, "gpu_gemv_add_1", GPU_OP_OUTPUT)            \
+	K(add_2, "gpu_gemv_add_2", GPU_OP_OUTPUT)            \
+	K(add_4, "gpu_gemv_add_4", GPU_OP_OUTPUT)            \
+	K(add_8, "gpu_gemv_add_8", GPU_OP_OUTPUT)            \
+	K(gate_1, "gpu_gemv_gate_1", GPU_OP_GATE)            \
+	K(gate_2, "gpu_gemv_gate_2", GPU_OP_GATE)            \
+	K(gate_4, "gpu_gemv_gate_4", GPU_OP_GATE)            \
+	K(gate_8, "gpu_gemv_gate_8", GPU_OP_GATE)            \
+	K(gemm_set, "gpu_gemm_set", GPU_OP_QKV)              \
+	K(gemm_add, "gpu_gemm_add", GPU_OP_OUTPUT)           \
+	K(gemm_gate, "gpu_gemm_gate", GPU_OP_GATE)           \
 	K(store, "gpu_store", GPU_OP_STORE)                  \
 	K(attend, "gpu_attend", GPU_OP_ATTEND)               \
 	K(attend_rows, "gpu_attend_rows", GPU_OP_ATTEND)     \
@@ -84,6 +107,21 @@ struct gpu_graph {
 	uint64_t used;		/* when it was, in passes */
 };
 
+/*
+ * Times by kind.  A step in GPU_TIMED_EVERY is launched kernel by kernel with an event
+ * before each; what lies between two belongs to the first.  On a device that is faster
+ * than launches are, that is what a launch costs.
+ */
+enum { GPU_TIMED_EVERY = 64, GPU_EVENTS_MAX = 4096 };
+
+struct gpu_times {
+	bool on;		/* this pass is timed */
+	void **events;		/* [GPU_EVENTS_MAX], made when needed; owned */
+	enum gpu_op *ops;	/* [GPU_EVENTS_MAX] what begins there; owned */
+	int n, n_made;
+	atomic_int_fast64_t calls[N_GPU_OPS], ns[N_GPU_OPS], bytes[N_GPU_OPS];
+};
+
 struct gpu {
 	struct gpu_driver d;
 	const struct model *m;		/* borrowed */
@@ -127,6 +165,7 @@ struct gpu {
 	uint64_t n_passes;
 	struct gpu_graph graphs[GPU_GRAPHS];
 	bool dead;
+	struct gpu_times times;
 };
 
 /* gpu_memory.c: buffers for o; the sizes are known afterwards.  ERR_NO_MEMORY with what
@@ -148,6 +187,13 @@ int gpu_launch(struct gpu *g, enum gpu_kernel k, const unsigned grid[3],
 /* gpu_graph.c: the same, recorded the first time and replayed from then on. */
 int gpu_graph_step(struct gpu *g, const struct gpu_shape *s, struct err *e);
 void gpu_graph_free(struct gpu *g);
+
+/* gpu_times.c: a pass begins, a kernel is about to be launched, all of it is launched. */
+void gpu_times_begin(struct gpu *g);
+int gpu_times_before(struct gpu *g, enum gpu_op op, struct err *e);
+int gpu_times_end(struct gpu *g, const struct backend_row *rows, int n, struct err *e);
+void gpu_times_free(struct gpu *g);
+int gpu_ops(const struct backend *b, struct backend_op ops[BACKEND_OPS_MAX]);
 
 /* 0, or ERR_SYSTEM: what failed, the runtime's error and the last kernel. */
 int gpu_check(struct gpu *g, int code, const char *what, struct err *e);

@@ -55,9 +55,46 @@ find_all(struct gpu_driver *d, struct err *e)
 	    (r = find(d->lib, "cuDevicePrimaryCtxRelease_v2", &d->context_release,
 	    e)) != 0 ||
 	    (r = find(d->lib, "cuCtxSetCurrent", &d->context_set, e)) != 0 ||
-	    (r = find(d->lib, "cuFuncSetAttribute", &d->function_set, e)) != 0)
+	    (r = find(d->lib, "cuFuncSetAttribute", &d->function_set, e)) != 0 ||
+	    (r = find(d->lib, "cuLaunchKernelEx", &d->launch_ex, e)) != 0)
 		return r;
 	return find(d->lib, "cuGetErrorName", &d->error_name_into, e);
+}
+
+/* CUlaunchConfig with one CUlaunchAttribute, of CUDA 12 and later. */
+struct launch_attribute {
+	int id;
+	char pad[4];
+	union {
+		char bytes[64];
+		int allowed;
+	} value;
+};
+
+struct launch_config {
+	unsigned grid[3], block[3], shared;
+	void *stream;
+	struct launch_attribute *attributes;
+	unsigned n_attributes;
+};
+
+enum { PROGRAMMATIC_STREAM_SERIALIZATION = 6 };
+
+int
+gpu_driver_launch(const struct gpu_driver *d, void *function, const unsigned grid[3],
+    unsigned threads, unsigned shared, void *stream, void *params)
+{
+	struct launch_attribute early = { .id = PROGRAMMATIC_STREAM_SERIALIZATION,
+		.value.allowed = 1 };
+	struct launch_config c = { .grid = { grid[0], grid[1], grid[2] },
+		.block = { threads, 1, 1 }, .shared = shared, .stream = stream,
+		.attributes = &early, .n_attributes = 1 };
+	void *list[] = { params };
+
+	if (d->cuda)
+		return d->launch_ex(&c, function, list, NULL);
+	return d->launch(function, grid[0], grid[1], grid[2], threads, 1, 1, shared,
+	    stream, list, NULL);
 }
 
 const char *

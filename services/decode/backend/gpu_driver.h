@@ -77,6 +77,8 @@ struct gpu_driver {
 	int (*context_set)(void *context);
 	/* cuFuncSetAttribute: CUDA wants to be asked for more than 48 KiB. */
 	int (*function_set)(void *function, int attribute, int value);
+	/* cuLaunchKernelEx: a kernel that may begin before the last one has ended. */
+	int (*launch_ex)(const void *config, void *function, void **params, void **extra);
 	const char *(*error_name)(int code);			/* HIP */
 	int (*error_name_into)(int code, const char **name);	/* CUDA */
 	void *context;
@@ -94,6 +96,10 @@ void gpu_driver_close(struct gpu_driver *d);
 
 /* Make the device current for the calling thread. */
 int gpu_driver_use(struct gpu_driver *d, struct err *e);
+
+/* One kernel, after those launched before: blocks of threads x 1 x 1. */
+int gpu_driver_launch(const struct gpu_driver *d, void *function, const unsigned grid[3],
+    unsigned threads, unsigned shared, void *stream, void *params);
 
 /* The runtime's name of an error. */
 const char *gpu_driver_error(const struct gpu_driver *d, int code);

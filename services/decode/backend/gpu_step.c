@@ -107,6 +107,7 @@ attention(struct step *t, const struct gpu_layer *l)
 	struct gpu *g = t->g;
 	const struct model_config *f = &g->m->config;
 	unsigned n = (unsigned)t->s->n_rows, chunks = (unsigned)g->n_chunks;
+	size_t tile = 2 * GPU_TILE * sizeof(uint16_t) * (size_t)g->dim_stride;
 	bool few = t->s->n_rows <= g->part_rows;
 	struct gpu_attention p = {
 		.batch = t->batch, .qkv = g->qkv, .q_norm = l->q_norm,
@@ -125,10 +126,10 @@ attention(struct step *t, const struct gpu_layer *l)
 		launch(t, GPU_KERNEL_store, n, 1, 1, GPU_THREADS, 0, &p);
 	if (few)
 		launch(t, GPU_KERNEL_attend, n, chunks, (unsigned)t->s->n_tiles,
-		    GPU_ATTEND_THREADS, 0, &p);
+		    GPU_ATTEND_THREADS, tile, &p);
 	else
-		launch(t, GPU_KERNEL_attend_rows, n, chunks, 1, GPU_ATTEND_THREADS, 0,
-		    &p);
+		launch(t, GPU_KERNEL_attend_rows, n, chunks, 1, GPU_ATTEND_THREADS,
+		    tile, &p);
 }
 
 static void

@@ -6,7 +6,8 @@
  * end merges) or one block went through all (gpu_attend_rows).  So a row gets the same
  * bits in any batch.
  */
-struct attend_shared {
+/* Of a block, beside the keys and then the values of a tile, [GPU_TILE, dim_stride] each. */
+struct alignas(16) attend_shared {
 	float q[GPU_HEADS][GPU_HEAD_DIM_MAX];
 	float p[GPU_HEADS][GPU_TILE];		/* scores, then weights */
 	float out[GPU_HEADS][GPU_HEAD_DIM_MAX];	/* of a tile */
@@ -50,38 +51,80 @@ take_queries(const gpu_attention &p, const heads &h, const float *x, int pos, at
 		rotate_query(p, x + (h.first + wave) * p.head_dim, pos, s->q[wave]);
 }
 
-DEVICE float
-dot_half2(uint32_t k, const float *q, float sum)
+/*
+ * Keys and values of n positions of a tile into shared memory.  All that a thread asks for
+ * comes at once, and what computes with it are short loops: code that is fetched for one
+ * use is dearer than shared memory.
+ */
+DEVICE void
+tile_load(const gpu_attention &p, const heads &h, const int32_t *table, int at, int n,
+    u4 *tile)
 {
-	sum = fma_(half_float((uint16_t)(k & 0xffff)), q[0], sum);
-	return fma_(half_float((uint16_t)(k >> 16)), q[1], sum);
+	enum { AHEAD = 8 };
+	int row = p.dim_stride / 8, all = n * row;
+	const uint16_t *keys = cache_at(p, table, at, h.kv, 0);
+	const uint16_t *values = keys + GPU_PAGE * p.dim_stride;
+
+	ROLLED for (int first = 0; first < 2 * all; first += AHEAD * GPU_ATTEND_THREADS) {
+		u4 v[AHEAD];
+
+		for (int a = 0; a < AHEAD; a++) {
+			int i = first + a * GPU_ATTEND_THREADS + tid(), value = i >= all;
+			int j = i - value * all;
+
+			if (i < 2 * all)
+				v[a] = load_u4((value ? values : keys) + 8 * j);
+		}
+		for (int a = 0; a < AHEAD; a++) {
+			int i = first + a * GPU_ATTEND_THREADS + tid(), value = i >= all;
+
+			if (i < 2 * all)
+				tile[value * GPU_TILE * row + i - value * all] = v[a];
+		}
+	}
 }
 
-/* s->p[head][position] of n positions of a tile: p.lanes lanes share one. */
+/* Eight dimensions of a key with those of a query. */
+DEVICE float
+dot_half8(u4 k, const float *q)
+{
+	float sum;
+
+	sum = half_float((uint16_t)(k.x & 0xffff)) * q[0];
+	sum = fma_(half_float((uint16_t)(k.x >> 16)), q[1], sum);
+	sum = fma_(half_float((uint16_t)(k.y & 0xffff)), q[2], sum);
+	sum = fma_(half_float((uint16_t)(k.y >> 16)), q[3], sum);
+	sum = fma_(half_float((uint16_t)(k.z & 0xffff)), q[4], sum);
+	sum = fma_(half_float((uint16_t)(k.z >> 16)), q[5], sum);
+	sum = fma_(half_float((uint16_t)(k.w & 0xffff)), q[6], sum);
+	return fma_(half_float((uint16_t)(k.w >> 16)), q[7], sum);
+}
+
+/*
+ * s->p[head][position] of n positions of a tile: p.lanes lanes share one, and each has
+ * its part of the queries in registers.
+ */
 DEVICE void
-tile_scores(const gpu_attention &p, const heads &h, const int32_t *table, int at, int n,
-    attend_shared *s)
+tile_scores(const gpu_attention &p, int n, const u4 *tile, attend_shared *s)
 {
 	int lane = tid() % p.lanes, step = GPU_ATTEND_THREADS / p.lanes;
+	bool has = 8 * lane < p.dim_stride;
+	float q[GPU_HEADS][8];
 
-	for (int first = 0; first < GPU_TILE; first += step) {
+	for (int j = 0; j < GPU_HEADS; j++)
+		for (int i = 0; i < 8; i++)
+			q[j][i] = has ? s->q[j][8 * lane + i] : 0;
+	ROLLED for (int first = 0; first < n; first += step) {
+		const u4 zero = { 0, 0, 0, 0 };
 		int i = first + tid() / p.lanes;
-		float sum[GPU_HEADS] = { 0, 0, 0, 0 };
+		u4 k = i < n && has ? tile[i * (p.dim_stride / 8) + lane] : zero;
+		float sum[GPU_HEADS];
 
-		if (i < n && 8 * lane < p.dim_stride) {
-			u4 k = load_u4(cache_at(p, table, at + i, h.kv, 0) + 8 * lane);
-
-			for (int j = 0; j < GPU_HEADS; j++) {
-				const float *q = s->q[j] + 8 * lane;
-
-				sum[j] = dot_half2(k.x, q, 0);
-				sum[j] = dot_half2(k.y, q + 2, sum[j]);
-				sum[j] = dot_half2(k.z, q + 4, sum[j]);
-				sum[j] = dot_half2(k.w, q + 6, sum[j]);
-			}
-		}
 		for (int j = 0; j < GPU_HEADS; j++)
-			sum[j] = sum_f(sum[j], p.lanes);
+			sum[j] = dot_half8(k, q[j]);
+		ROLLED for (int m = p.lanes / 2; m > 0; m /= 2)
+			for (int j = 0; j < GPU_HEADS; j++)
+				sum[j] += xor_f(sum[j], m);
 		if (lane == 0 && i < n)
 			for (int j = 0; j < GPU_HEADS; j++)
 				s->p[j][i] = sum[j] * p.factor;
@@ -93,54 +136,50 @@ DEVICE void
 tile_softmax(int n, attend_shared *s)
 {
 	int wave = tid() / 32, i = tid() % 32;
-	float *w = s->p[wave];
-	float a = i < n ? w[i] : -3e38f, b = i + 32 < n ? w[i + 32] : -3e38f;
-	float max = top_f(max_(a, b), 32);
+	float a = i < n ? s->p[wave][i] : -3e38f, max = top_f(a, 32);
 
 	a = i < n ? exp2_(a - max) : 0;
-	b = i + 32 < n ? exp2_(b - max) : 0;
-	w[i] = a;
-	w[i + 32] = b;
-	a = sum_f(a + b, 32);
+	s->p[wave][i] = a;
+	a = sum_f(a, 32);
 	if (i == 0) {
 		s->max[wave] = max;
 		s->sum[wave] = a;
 	}
 }
 
-/* s->out[head][dimension]: a thread has two dimensions of one of the two pages. */
 DEVICE void
-tile_values(const gpu_attention &p, const heads &h, const int32_t *table, int at, int n,
-    attend_shared *s)
+add_pair(float *sum, float w, uint32_t pair)
 {
-	int page = tid() / 64;
+	sum[0] = fma_(w, half_float((uint16_t)(pair & 0xffff)), sum[0]);
+	sum[1] = fma_(w, half_float((uint16_t)(pair >> 16)), sum[1]);
+}
 
-	for (int d = tid() % 64 * 2; d < (p.dim_stride + 127) / 128 * 128; d += 128) {
+/* s->out[head][dimension]: a thread has two dimensions of half of the tile. */
+DEVICE void
+tile_values(const gpu_attention &p, int n, const u4 *tile, attend_shared *s)
+{
+	int half = tid() / 64;
+
+	ROLLED for (int d = tid() % 64 * 2; d < (p.dim_stride + 127) / 128 * 128; d += 128) {
 		float sum[GPU_HEADS][2] = { { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 } };
-		int end = min_i(n, (page + 1) * GPU_PAGE);
+		const uint32_t *v = (const uint32_t *)(tile + GPU_TILE * p.dim_stride / 8) +
+		    d / 2;
+		int end = min_i(n, (half + 1) * GPU_TILE / 2);
+		bool has = d < p.dim_stride;
 
-		if (d < p.dim_stride && page * GPU_PAGE < n) {
-			const uint16_t *v = cache_at(p, table, at + page * GPU_PAGE, h.kv,
-			    1) + d;
+		ROLLED for (int i = half * GPU_TILE / 2; i < end; i++) {
+			uint32_t pair = has ? v[i * (p.dim_stride / 2)] : 0;
 
-			for (int i = page * GPU_PAGE; i < end; i++, v += p.dim_stride) {
-				uint32_t pair = *(const uint32_t *)v;
-				float a = half_float((uint16_t)(pair & 0xffff));
-				float b = half_float((uint16_t)(pair >> 16));
-
-				for (int j = 0; j < GPU_HEADS; j++) {
-					sum[j][0] = fma_(s->p[j][i], a, sum[j][0]);
-					sum[j][1] = fma_(s->p[j][i], b, sum[j][1]);
-				}
-			}
+			for (int j = 0; j < GPU_HEADS; j++)
+				add_pair(sum[j], s->p[j][i], pair);
 		}
-		if (page == 1 && d < p.dim_stride)
+		if (half == 1 && has)
 			for (int j = 0; j < GPU_HEADS; j++) {
 				s->out[j][d] = sum[j][0];
 				s->out[j][d + 1] = sum[j][1];
 			}
 		sync();
-		if (page == 0 && d < p.dim_stride)
+		if (half == 0 && has)
 			for (int j = 0; j < GPU_HEADS; j++) {
 				s->out[j][d] += sum[j][0];
 				s->out[j][d + 1] += sum[j][1];
@@ -149,17 +188,22 @@ tile_values(const gpu_attention &p, const heads &h, const int32_t *table, int at
 	sync();
 }
 
-/* A tile of n positions from at on: s->out, s->max, s->sum.  s->q is ready. */
+/* A tile of n positions from at on: s->out, s->max, s->sum.  s->q is ready, or will be
+ * when all threads have come here. */
 DEVICE void
 attend_tile(const gpu_attention &p, const heads &h, const int32_t *table, int at, int n,
     attend_shared *s)
 {
+	DYNAMIC_SHARED(smem);
+	u4 *tile = (u4 *)smem;
+
+	tile_load(p, h, table, at, n, tile);
 	sync();
-	tile_scores(p, h, table, at, n, s);
+	tile_scores(p, n, tile, s);
 	sync();
 	tile_softmax(n, s);
 	sync();
-	tile_values(p, h, table, at, n, s);
+	tile_values(p, n, tile, s);
 }
 
 /* What is merged so far, of one element of the output. */
@@ -217,22 +261,47 @@ put_part(const gpu_attention &p, float *part, const attend_shared *s)
 	}
 }
 
-/* All tiles of a row are there: the last block merges them. */
+/* All tiles of a row are there: the last block merges them, some asked for ahead. */
 DEVICE void
 merge_parts(const gpu_attention &p, const heads &h, int row, int chunk, int n_tiles)
 {
-	int n_chunks = n_chunks_of(p);
+	enum { AHEAD = 8 };
+	const float *first = part_at(p, row, chunk, n_chunks_of(p), 0);
+	size_t stride = (size_t)GPU_HEADS * (p.dim_stride + 2);
 
 	for (int e = tid(); e < h.n * p.head_dim; e += GPU_ATTEND_THREADS) {
+		const float *part = first + e / p.head_dim * (p.dim_stride + 2);
+		int d = e % p.head_dim;
 		merged m = { -3e38f, 0, 0 };
-		int j = e / p.head_dim, d = e % p.head_dim;
 
-		for (int t = 0; t < n_tiles; t++) {
-			const float *part = part_at(p, row, chunk, n_chunks, t) +
-			    j * (p.dim_stride + 2);
+		for (int t = 0; t < n_tiles; t += AHEAD) {
+			float max[AHEAD], sum[AHEAD], out[AHEAD];
 
-			merge(&m, part[p.dim_stride], part[p.dim_stride + 1], part[d]);
+			for (int i = 0; i < AHEAD; i++) {
+				const float *at = part + (size_t)min_i(t + i, n_tiles - 1) *
+				    stride;
+
+				max[i] = at[p.dim_stride];
+				sum[i] = at[p.dim_stride + 1];
+				out[i] = at[d];
+			}
+			for (int i = 0; i < AHEAD; i++)
+				if (t + i < n_tiles)
+					merge(&m, max[i], sum[i], out[i]);
 		}
+		put_merged(p, h, row, e, m);
+	}
+}
+
+/* There is but one tile: what merging it with nothing gives. */
+DEVICE void
+put_only(const gpu_attention &p, const heads &h, int row, const attend_shared *s)
+{
+	for (int e = tid(); e < h.n * p.head_dim; e += GPU_ATTEND_THREADS) {
+		int j = e / p.head_dim;
+		merged m = { -3e38f, 0, 0 };
+
+		merge(&m, s->max[j], s->sum[j], s->out[j][e % p.head_dim]);
 		put_merged(p, h, row, e, m);
 	}
 }
@@ -250,6 +319,7 @@ KERNEL(GPU_ATTEND_THREADS, gpu_attend, gpu_attention)
 
 	if (n <= 0)
 		return;
+	wait_for_last();
 	/* Its own key and value: blocks that share them store the same. */
 	if (!p.stored && bz() == n_tiles - 1) {
 		if (tid() / 32 == 0)
@@ -260,7 +330,12 @@ KERNEL(GPU_ATTEND_THREADS, gpu_attend, gpu_attention)
 			    cache_at(p, table, row.pos, h.kv, 1));
 	}
 	take_queries(p, h, x, row.pos, &s);
+	sync();
 	attend_tile(p, h, table, at, n, &s);
+	if (n_tiles == 1) {
+		put_only(p, h, bx(), &s);
+		return;
+	}
 	put_part(p, part_at(p, bx(), by(), n_chunks_of(p), bz()), &s);
 	sync();
 	if (tid() == 0)
@@ -286,6 +361,7 @@ KERNEL(GPU_ATTEND_THREADS, gpu_attend_rows, gpu_attention)
 
 	for (int i = 0; i < MINE; i++)
 		m[i] = { -3e38f, 0, 0 };
+	wait_for_last();
 	take_queries(p, h, p.qkv + (size_t)bx() * p.qkv_stride, row.pos, &s);
 	for (int at = 0; at <= row.pos; at += GPU_TILE) {
 		attend_tile(p, h, table, at, min_i(GPU_TILE, row.pos + 1 - at), &s);

@@ -5,6 +5,7 @@ KERNEL(GPU_THREADS, gpu_copy_page, gpu_copy)
 	uint16_t *layer = p.cache + (size_t)bx() * p.layer_stride;
 	int n = p.n * p.dim_stride;
 
+	wait_for_last();
 	for (int h = 0; h < 2 * p.n_kv_heads; h++) {
 		size_t at = (size_t)h * GPU_PAGE * p.dim_stride;
 

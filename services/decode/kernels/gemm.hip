@@ -108,6 +108,7 @@ gemm(const gpu_product &p)
 		for (int i = 0; i < GEMM_COLS; i++)
 			for (int e = 0; e < MMA_ACC; e++)
 				acc[m][i][e] = 0;
+	wait_for_last();
 	gemm_ask(p, base, first, 0, &next);
 	for (int block = 0; block < n_blocks; block++) {
 		uint8_t *to = (uint8_t *)shared[block % 2];

@@ -104,9 +104,14 @@ template<int R> struct group_sums {
 	}
 };
 
-/* A lane's units of one row of weights, the first of them already here. */
+/* A lane's first units of one row of weights, and its factor. */
+struct asked {
+	u4 w[UNITS_AHEAD];
+	float scale;
+};
+
 DEVICE void
-ask(const gpu_matrix &m, int row, int lane, u4 *w)
+ask(const gpu_matrix &m, int row, int lane, asked *a)
 {
 	const uint8_t *codes = m.codes + (size_t)row * m.units * 16;
 
@@ -114,35 +119,27 @@ ask(const gpu_matrix &m, int row, int lane, u4 *w)
 		int u = lane + i * m.lanes;
 
 		if (u < m.units)
-			w[i] = load_once(codes + 16 * u);
+			a->w[i] = load_once(codes + 16 * u);
 	}
+	a->scale = m.scales[row];
 }
 
 template<int R> DEVICE void
-multiply(const gpu_matrix &m, int row, int lane, u4 *w, const int8_t *q, const int *sum,
-    const float *scale, float *y)
+multiply(const gpu_matrix &m, int row, int lane, const asked &a, const int8_t *q,
+    const int *sum, const float *scale, float *y)
 {
 	const uint8_t *codes = m.codes + (size_t)row * m.units * 16;
 	int stride = m.units * 64;
 	sums<R> s;
 
 	s.clear();
-	for (int at = lane; at < m.units; at += UNITS_AHEAD * m.lanes) {
-		for (int i = 0; i < UNITS_AHEAD; i++) {
-			int u = at + i * m.lanes;
-
-			if (u >= m.units)
-				break;
-			if (at != lane)
-				w[i] = load_once(codes + 16 * u);
-		}
-		for (int i = 0; i < UNITS_AHEAD; i++)
-			if (at + i * m.lanes < m.units)
-				s.add(w[i], at + i * m.lanes, q, stride);
-	}
+	for (int i = 0; i < UNITS_AHEAD; i++)
+		if (lane + i * m.lanes < m.units)
+			s.add(a.w[i], lane + i * m.lanes, q, stride);
+	ROLLED for (int u = lane + UNITS_AHEAD * m.lanes; u < m.units; u += m.lanes)
+		s.add(load_once(codes + 16 * u), u, q, stride);
 	for (int r = 0; r < R; r++)
-		y[r] = (float)(sum_i(s.total(r), m.lanes) - sum[r]) *
-		    (m.scales[row] * scale[r]);
+		y[r] = (float)(sum_i(s.total(r), m.lanes) - sum[r]) * (a.scale * scale[r]);
 }
 
 template<int R> DEVICE void
@@ -153,7 +150,7 @@ multiply_groups(const gpu_matrix &m, int row, int lane, const int8_t *q, const f
 	group_sums<R> s;
 
 	s.clear();
-	for (int u = lane; u < m.units; u += m.lanes)
+	ROLLED for (int u = lane; u < m.units; u += m.lanes)
 		s.add(load_once(codes + 16 * u), u, q, m.units * 64, m,
 		    m.scales + (size_t)row * m.n_groups);
 	for (int r = 0; r < R; r++)
@@ -166,6 +163,8 @@ take_rows(const gpu_product &p, int8_t *q, rows_shared *s)
 {
 	int stride = p.w.units * 64;
 
+	if (R > 1 || p.x == nullptr)
+		wait_for_last();
 	if (p.x == nullptr) {
 		for (int i = tid(); i < p.n_rows * p.w.units * 4; i += GPU_THREADS) {
 			int r = i / (p.w.units * 4), chunk = i % (p.w.units * 4);
@@ -222,16 +221,16 @@ gemv(const gpu_product &p)
 	bool grouped = p.w.n_groups > 1, last = out >= p.w.n_out;
 	int row = MODE == PRODUCT_GATE ? out / GPU_GATE_ROWS * 2 * GPU_GATE_ROWS +
 	    out % GPU_GATE_ROWS : out;
-	u4 w[UNITS_AHEAD], w_up[UNITS_AHEAD];
+	asked w, w_up;
 	float y[R], up[R];
 
 	/* Past the end: the last row again, so that all lanes go the same way. */
 	if (last)
 		row = 0;
 	if (!grouped) {
-		ask(p.w, row, lane, w);
+		ask(p.w, row, lane, &w);
 		if (MODE == PRODUCT_GATE)
-			ask(p.w, row + GPU_GATE_ROWS, lane, w_up);
+			ask(p.w, row + GPU_GATE_ROWS, lane, &w_up);
 	}
 	take_rows<R>(p, q, &s);
 	if (grouped) {

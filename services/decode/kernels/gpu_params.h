@@ -15,7 +15,7 @@ enum {
 	GPU_WAVES = GPU_THREADS / 32,
 	GPU_FEW = 8,		/* rows that a GEMV takes at once */
 	GPU_PAGE = 32,		/* KV_PAGE */
-	GPU_TILE = 64,		/* positions of one softmax: two pages */
+	GPU_TILE = GPU_PAGE,	/* positions of one softmax */
 	GPU_HEADS = 4,		/* query heads that share a read of the cache */
 	GPU_ATTEND_THREADS = 128,
 	GPU_HEAD_DIM_MAX = 256,

@@ -24,6 +24,7 @@ dense_value(const gpu_dense &w, size_t o, int at)
 /* A block per row of the batch. */
 KERNEL(GPU_THREADS, gpu_embed_rows, gpu_embed)
 {
+	wait_for_last();
 	size_t token = (size_t)p.batch.rows[bx()].token;
 
 	for (int i = tid(); i < p.x_stride; i += GPU_THREADS)
@@ -42,6 +43,7 @@ KERNEL(GPU_THREADS, gpu_final_rows, gpu_final)
 {
 	SHARED measure slice[GPU_WAVES];
 	SHARED int sum[2];
+	wait_for_last();
 	const float *x = p.x + (size_t)p.batch.wanted[bx()] * p.x_stride;
 	int8_t *first = p.q + (size_t)bx() * 2 * p.q_stride, *second = first + p.q_stride;
 	measure m = measure_slice(x, p.norm, (p.n_in + 3) / 4, tid() / 32);
@@ -56,7 +58,7 @@ KERNEL(GPU_THREADS, gpu_final_rows, gpu_final)
 	m = slice[0];
 	for (int i = 1; i < GPU_WAVES; i++)
 		m = join(m, slice[i]);
-	inv = div_(1.0f, sqrt_(div_(m.squares, (float)p.n_in) + p.eps));
+	inv = rsqrt_(div_(m.squares, (float)p.n_in) + p.eps);
 	top = max_(m.top * inv, 1e-30f);
 	factor = div_(32512.0f, top);
 	for (int i = tid(); i < p.f_stride; i += GPU_THREADS)
@@ -87,6 +89,7 @@ KERNEL(GPU_THREADS, gpu_final_rows, gpu_final)
 template<int R> DEVICE void
 head_take(const gpu_head &p, int8_t *q)
 {
+	wait_for_last();
 	for (int i = tid(); i < p.n_rows * p.q_stride / 8; i += GPU_THREADS)
 		((u4 *)q)[i] = load_u4(p.q + 16 * (size_t)i);
 	sync();
@@ -242,6 +245,7 @@ KERNEL(GPU_THREADS, gpu_head_float, gpu_head)
 
 	for (int r = 0; r < GPU_FEW; r++)
 		sum[r] = 0;
+	wait_for_last();
 	if (o < p.w.n_out)
 		for (int i = lane; i < p.w.n_in; i += 32) {
 			float w = dense_value(p.w, (size_t)o, i);

@@ -16,26 +16,47 @@ struct rows_shared {
 	int sum[GPU_FEW];
 };
 
-/* Of the slice: sum of x^2 and max |x w|.  w may be NULL: 1. */
+/* Four columns of a row into m; *v is multiplied with the norm's weights. */
+DEVICE measure
+measure_4(measure m, f4 *v, f4 w)
+{
+	m.squares = fma_(v->x, v->x, m.squares);
+	m.squares = fma_(v->y, v->y, m.squares);
+	m.squares = fma_(v->z, v->z, m.squares);
+	m.squares = fma_(v->w, v->w, m.squares);
+	v->x *= w.x, v->y *= w.y, v->z *= w.z, v->w *= w.w;
+	m.top = max_(m.top, max_(max_(abs_(v->x), abs_(v->y)), max_(abs_(v->z), abs_(v->w))));
+	return m;
+}
+
+/* Columns 4i.. of the norm's weights; without a norm they are 1, which changes nothing. */
+DEVICE f4
+weights_of(const float *w, int i)
+{
+	const f4 one = { 1, 1, 1, 1 };
+
+	return w != nullptr ? ((const f4 *)w)[i] : one;
+}
+
+/* Of the slice: sum of x^2 and max |x w|, four loads at a time.  w may be NULL: 1. */
 DEVICE measure
 measure_slice(const float *x, const float *w, int n4, int slice)
 {
+	enum { AHEAD = 4 };
+	const f4 zero = { 0, 0, 0, 0 };
 	measure r = { 0, 0 };
 
-	for (int i = slice * 32 + tid() % 32; i < n4; i += GPU_THREADS) {
-		f4 v = ((const f4 *)x)[i];
+	ROLLED for (int i = slice * 32 + tid() % 32; i < n4; i += AHEAD * GPU_THREADS) {
+		f4 v[AHEAD], f[AHEAD];
 
-		r.squares = fma_(v.x, v.x, r.squares);
-		r.squares = fma_(v.y, v.y, r.squares);
-		r.squares = fma_(v.z, v.z, r.squares);
-		r.squares = fma_(v.w, v.w, r.squares);
-		if (w != nullptr) {
-			f4 m = ((const f4 *)w)[i];
+		for (int k = 0; k < AHEAD; k++) {
+			int at = i + k * GPU_THREADS;
 
-			v.x *= m.x, v.y *= m.y, v.z *= m.z, v.w *= m.w;
+			v[k] = at < n4 ? ((const f4 *)x)[at] : zero;
+			f[k] = at < n4 ? weights_of(w, at) : zero;
 		}
-		r.top = max_(r.top, max_(max_(abs_(v.x), abs_(v.y)),
-		    max_(abs_(v.z), abs_(v.w))));
+		for (int k = 0; k < AHEAD; k++)
+			r = measure_4(r, &v[k], f[k]);
 	}
 	r.squares = sum_f(r.squares, 32);
 	r.top = top_f(r.top, 32);
@@ -54,10 +75,10 @@ join(measure a, measure b)
 DEVICE float
 row_factor(measure m, bool normed, int n, float eps, float *scale)
 {
-	float inv = normed ? div_(1.0f, sqrt_(div_(m.squares, (float)n) + eps)) : 1.0f;
+	float inv = normed ? rsqrt_(div_(m.squares, (float)n) + eps) : 1.0f;
 	float top = max_(m.top * inv, 1e-5f);
 
-	*scale = div_(top, 127.0f);
+	*scale = top * (1.0f / 127.0f);
 	return div_(127.0f, top) * inv;
 }
 
@@ -72,23 +93,35 @@ chunk_at(int chunk)
 	return chunk ^ (chunk >> 4 & 1) << 2;
 }
 
-/* Columns at 4 of a row; returns their sum. */
-DEVICE int
-quantise_4(const float *x, const float *w, int at, int n4, float factor, uint32_t *packed)
+/* Columns 4i.. of x times the norm's weights. */
+DEVICE f4
+weighted(const float *x, const float *w, int i, int n4)
 {
-	*packed = 0;
-	if (at >= n4)
-		return 0;
-	f4 v = ((const f4 *)x)[at];
+	f4 v = { 0, 0, 0, 0 };
 
-	if (w != nullptr) {
-		f4 m = ((const f4 *)w)[at];
+	if (i >= n4)
+		return v;
+	f4 f = weights_of(w, i);
 
-		v.x *= m.x, v.y *= m.y, v.z *= m.z, v.w *= m.w;
-	}
-	*packed = pack4(to_i8(v.x * factor), to_i8(v.y * factor), to_i8(v.z * factor),
+	v = ((const f4 *)x)[i];
+	v.x *= f.x, v.y *= f.y, v.z *= f.z, v.w *= f.w;
+	return v;
+}
+
+/* Returns the sum of the four. */
+DEVICE int
+put_4(f4 v, float factor, uint32_t *to)
+{
+	*to = pack4(to_i8(v.x * factor), to_i8(v.y * factor), to_i8(v.z * factor),
 	    to_i8(v.w * factor));
-	return dot4s(*packed, 0x01010101u, 0);
+	return dot4s(*to, 0x01010101u, 0);
+}
+
+/* Where columns 4i.. go. */
+template<bool swizzled> DEVICE int
+place_of(int i)
+{
+	return swizzled ? chunk_at(i / 4) * 4 + i % 4 : i;
 }
 
 /* One row by all waves: q [64 * units], s->scale[0], s->sum[0].  A barrier is left
@@ -97,23 +130,23 @@ template<bool swizzled> DEVICE void
 quantise_block(const gpu_product &p, const float *x, int8_t *q, rows_shared *s)
 {
 	int n4 = (p.n_in + 3) / 4, total = 0;
-	measure m = measure_slice(x, p.norm, n4, tid() / 32);
 	float factor, scale;
+	measure m;
 
+	wait_for_last();
+	m = measure_slice(x, p.norm, n4, tid() / 32);
 	if (tid() % 32 == 0)
 		s->slice[tid() / 32] = m;
 	if (tid() == 0)
 		s->sum[0] = 0;
 	sync();
 	m = s->slice[0];
-	for (int i = 1; i < GPU_WAVES; i++)
+	ROLLED for (int i = 1; i < GPU_WAVES; i++)
 		m = join(m, s->slice[i]);
 	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
-	for (int i = tid(); i < p.w.units * 16; i += GPU_THREADS) {
-		int to = swizzled ? chunk_at(i / 4) * 4 + i % 4 : i;
-
-		total += quantise_4(x, p.norm, i, n4, factor, (uint32_t *)q + to);
-	}
+	ROLLED for (int i = tid(); i < p.w.units * 16; i += GPU_THREADS)
+		total += put_4(weighted(x, p.norm, i, n4), factor,
+		    (uint32_t *)q + place_of<swizzled>(i));
 	total = sum_i(total, 32);
 	if (tid() % 32 == 0)
 		add_shared(&s->sum[0], total);
@@ -130,12 +163,12 @@ quantise_wave(const gpu_product &p, int r, int8_t *q, rows_shared *s)
 	measure m = measure_slice(x, p.norm, n4, 0);
 	float factor, scale;
 
-	for (int i = 1; i < GPU_WAVES; i++)
+	ROLLED for (int i = 1; i < GPU_WAVES; i++)
 		m = join(m, measure_slice(x, p.norm, n4, i));
 	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
-	for (int i = tid() % 32; i < p.w.units * 16; i += 32)
-		total += quantise_4(x, p.norm, i, n4, factor,
-		    (uint32_t *)q + chunk_at(i / 4) * 4 + i % 4);
+	ROLLED for (int i = tid() % 32; i < p.w.units * 16; i += 32)
+		total += put_4(weighted(x, p.norm, i, n4), factor,
+		    (uint32_t *)q + place_of<true>(i));
 	total = sum_i(total, 32);
 	if (tid() % 32 == 0) {
 		s->scale[r] = scale;

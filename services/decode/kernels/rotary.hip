@@ -25,7 +25,7 @@ head_factor(const float *x, const float *norm, int dim, float eps)
 	for (int d = tid() % 32; d < dim; d += 32)
 		squares = fma_(x[d], x[d], squares);
 	squares = sum_f(squares, 32);
-	return div_(1.0f, sqrt_(div_(squares, (float)dim) + eps));
+	return rsqrt_(div_(squares, (float)dim) + eps);
 }
 
 /* Of pair i of a head: where it is, and what it becomes. */
@@ -97,6 +97,7 @@ KERNEL(GPU_THREADS, gpu_store, gpu_attention)
 	float *x = p.qkv + (size_t)bx() * p.qkv_stride;
 	int n = p.n_heads + 2 * p.n_kv_heads;
 
+	wait_for_last();
 	for (int h = tid() / 32; h < n; h += GPU_WAVES) {
 		int kv = h - p.n_heads;
 		float *head = x + h * p.head_dim;

@@ -56,6 +56,7 @@ dot4s(uint32_t a, uint32_t b, int c)
 DEVICE float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 DEVICE float div_(float a, float b) { return a / b; }
 DEVICE float sqrt_(float a) { return __builtin_sqrtf(a); }
+DEVICE float rsqrt_(float a) { return __builtin_amdgcn_rsqf(a); }
 DEVICE float rint_(float a) { return __builtin_rintf(a); }
 DEVICE float abs_(float a) { return __builtin_fabsf(a); }
 DEVICE float max_(float a, float b) { return __builtin_fmaxf(a, b); }
@@ -84,6 +85,9 @@ add_shared(int *p, int v)
 {
 	__hip_atomic_fetch_add(p, v, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_WORKGROUP);
 }
+
+/* A kernel begins when all of the last one is done: there is nothing to wait for. */
+DEVICE void wait_for_last() { }
 
 #if defined(__GFX11__)
 

@@ -7,7 +7,12 @@
 #define KERNEL(threads, name, type)                                          \
 	DEVICE void name##_body(const type &p);                              \
 	extern "C" __global__ void __launch_bounds__(threads)                \
-	name(const __grid_constant__ type p) { mark(p.mark); name##_body(p); } \
+	name(const __grid_constant__ type p)                                 \
+	{                                                                    \
+		let_next_begin();                                            \
+		mark(p.mark);                                                \
+		name##_body(p);                                              \
+	}                                                                    \
 	DEVICE void name##_body(const type &p)
 #define DEVICE static __device__ __forceinline__
 #define DEVICE_MEMBER __device__ __forceinline__
@@ -34,6 +39,15 @@ DEVICE int dot4s(uint32_t a, uint32_t b, int c) { return __dp4a((int)a, (int)b, 
 DEVICE float fma_(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEVICE float div_(float a, float b) { return __fdiv_rn(a, b); }
 DEVICE float sqrt_(float a) { return __fsqrt_rn(a); }
+DEVICE float
+rsqrt_(float a)
+{
+	float r;
+
+	asm("rsqrt.approx.f32 %0, %1;" : "=f"(r) : "f"(a));
+	return r;
+}
+
 DEVICE float rint_(float a) { return rintf(a); }
 DEVICE float abs_(float a) { return fabsf(a); }
 DEVICE float max_(float a, float b) { return fmaxf(a, b); }
@@ -77,6 +91,13 @@ count_up(uint32_t *p)
 }
 
 DEVICE void add_shared(int *p, int v) { atomicAdd(p, v); }
+
+/*
+ * Programmatic launches: the next kernel may begin while this one runs, as far as it
+ * needs nothing of it; wait_for_last is where it does.
+ */
+DEVICE void let_next_begin() { asm volatile("griddepcontrol.launch_dependents;"); }
+DEVICE void wait_for_last() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 
 #define TARGET_SM90
 

@@ -83,6 +83,7 @@ dot4s(uint32_t a, uint32_t b, int c)
 DEVICE float fma_(float a, float b, float c) { return fmaf(a, b, c); }
 DEVICE float div_(float a, float b) { return a / b; }
 DEVICE float sqrt_(float a) { return sqrtf(a); }
+DEVICE float rsqrt_(float a) { return 1.0f / sqrtf(a); }
 DEVICE float rint_(float a) { return rintf(a); }
 DEVICE float abs_(float a) { return fabsf(a); }
 DEVICE float max_(float a, float b) { return fmaxf(a, b); }
@@ -93,6 +94,9 @@ DEVICE uint16_t float_half(float f) { return emulated_float_half(f); }
 DEVICE u4 load_once(const void *p) { return *(const u4 *)p; }
 DEVICE uint32_t count_up(uint32_t *p) { return (*p)++; }
 DEVICE void add_shared(int *p, int v) { *p += v; }
+
+/* A kernel begins when all of the last one is done: there is nothing to wait for. */
+DEVICE void wait_for_last() { }
 
 /* Byte k of the word array that a lane gave. */
 DEVICE int

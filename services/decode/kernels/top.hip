@@ -17,6 +17,7 @@ KERNEL(GPU_THREADS, gpu_top_keys, gpu_top)
 	SHARED uint64_t keys[GPU_SORT];
 	int base = bx() * GPU_SORT, row = by();
 
+	wait_for_last();
 	for (int i = tid(); i < GPU_SORT; i += GPU_THREADS) {
 		int at = base + i;
 
