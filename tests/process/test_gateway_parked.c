@@ -14,6 +14,9 @@
 #define STORY "'model':'halo-demo','stream':true,'seed':3,'temperature':0.8," \
 	"'max_tokens':800,'ignore_eos':true"
 
+#define TWO(stream) "'model':'halo-demo','stream':" #stream ",'n':2,'seed':3," \
+	"'temperature':0.8,'max_tokens':300,'ignore_eos':true"
+
 static const char mine[] = "X-Api-Key: key-of-mine-1111\r\n";
 static const char theirs[] = "X-Api-Key: key-of-theirs-2222\r\n";
 static char *uncut;
@@ -185,6 +188,36 @@ START_TEST(one_that_ended_can_be_had_again_and_let_go)
 }
 END_TEST
 
+/* Its answers are taken up one by one. */
+START_TEST(one_of_several_answers_is_taken_up)
+{
+	struct http_client c;
+	const char *said = NULL, *at;
+	char path[160], *text;
+	json_t *v;
+
+	fleet_wait("/readyz", 200);
+	fleet_ask(&c, TWO(false), "Tell me a story.");
+	http_rest(&c);
+	v = json_loads(strstr(c.in.data, "\r\n\r\n") + 4, 0, NULL);
+	http_close(&c);
+	ck_assert_int_eq(json_unpack(json_array_get(json_object_get(v,
+	    "choices"), (size_t)_i), "{s:{s:s}}", "message", "content",
+	    &said), 0);
+	fleet_ask(&c, TWO(true), "Tell me a story.");
+	http_until(&c, "\"index\":1");
+	at = strstr(c.in.data, "\"id\":\"") + 6;
+	snprintf(path, sizeof(path), "/v1/stream?id=%.*s&index=%d",
+	    (int)strcspn(at, "\""), at, _i);
+	http_close(&c);
+	http_get(&c, fleet_port, path, mine);
+	text = fleet_text(&c);
+	ck_assert_str_eq(text, said);
+	free(text);
+	json_decref(v);
+}
+END_TEST
+
 START_TEST(nobody_else_gets_it)
 {
 	static const char *const ids[] = { "chatcmpl-none", "" };
@@ -228,6 +261,7 @@ main(void)
 	tcase_add_test(t, it_may_be_cut_again_and_the_worker_killed);
 	tcase_add_test(t, one_that_still_runs_lets_go);
 	tcase_add_test(t, one_that_ended_can_be_had_again_and_let_go);
+	tcase_add_loop_test(t, one_of_several_answers_is_taken_up, 0, 2);
 	tcase_add_test(t, nobody_else_gets_it);
 	suite_add_tcase(s, t);
 	srunner_set_fork_status(r, CK_NOFORK);	/* bus.h: no fork */
