@@ -9,8 +9,9 @@
 
 #include "kernel_variants.h"
 #include "random_model.h"
+#include "slow.h"
 
-enum { SHAPES = 24, ROWS = 19, SMALL = 9, OUTS = 150 };
+enum { SHAPES = SLOW ? 3 : 24, ROWS = 19, SMALL = 9, OUTS = 150 };
 
 static const enum dense_type types[] = { DENSE_I8, DENSE_Q6, DENSE_Q4 };
 enum { N_TYPES = sizeof(types) / sizeof(types[0]) };
@@ -149,7 +150,7 @@ START_TEST(heads_of_integers_have_the_same_bits_however_they_are_cut)
 	if (!open_one(_i))
 		return;
 	for (int t = 0; t < N_TYPES; t++) {
-		for (int i = 0; i < N_SIZES; i++)
+		for (int i = 0; i < N_SIZES; i += SLOW ? 3 : 1)
 			check_shape(types[t], sizes[i], i % 3);
 		for (int i = 0; i < SHAPES; i++)
 			check_shape(types[t], 1 + random_below(2000), 2);
