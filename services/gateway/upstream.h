@@ -161,7 +161,7 @@ const char *upstream_session_state(const struct upstream_request *q);
  * Wait up to timeout_ms (a second more if the worker has to be asked; counted from
  * what a sink took last) for pieces.  Returns 0 with *list, to be freed with
  * piece_list_free, or NULL when none came; the last piece of a request has a finish,
- * after which only upstream_close may follow.  ERR_LOST, ERR_TIMEOUT or the worker's
+ * after which only upstream_close may follow.  ERR_LOST, ERR_CRASHED, ERR_TIMEOUT or the worker's
  * error when it cannot be completed.
  */
 int upstream_wait(struct upstream_request *q, int timeout_ms,

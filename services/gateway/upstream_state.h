@@ -8,9 +8,10 @@
 #include "upstream.h"
 
 /*
- * What the three files of upstream.h share: upstream.c (requests and events),
- * resume.c (replay, resumption), keeper.c (acks, model, finding the worker).
- * Members are guarded by lock unless it says otherwise.
+ * What the files of upstream.h share: upstream.c (requests), upstream_events.c,
+ * upstream_open.c (state), upstream_wait.c, upstream_crash.c (who ended the worker,
+ * replicas), resume.c (replay, resumption), keeper.c (acks, model, finding the
+ * worker).  Members are guarded by lock unless it says otherwise.
  */
 enum {
 	UPSTREAM_SILENT_MS = 500,	/* without an event: ask for pieces */
@@ -76,7 +77,7 @@ struct upstream_waiter {
 
 struct upstream_request {
 	struct upstream_request *next;	/* in its bucket */
-	struct upstream *u;		/* its thread's, may change: resume_move */
+	struct upstream *u;		/* its thread's: resume_move changes it */
 	char id[DECODE_ID_LEN + 1];
 	json_t *generate;
 	json_t *prompt_ids;		/* what the worker took for its prompt, or NULL;
