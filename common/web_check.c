@@ -229,8 +229,9 @@ web_check_path(const char *path)
 bool
 web_check_id(const char *id)
 {
+	/* No blank, quote or bracket: it goes into log lines and headers. */
 	size_t n = strspn(id, "abcdefghijklmnopqrstuvwxyz"
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/=+@~");
 
 	return n >= 1 && n <= WEB_ID_MAX && id[n] == '\0';
 }

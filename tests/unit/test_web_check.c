@@ -196,6 +196,10 @@ END_TEST
 START_TEST(a_request_id_is_short_and_plain)
 {
 	ck_assert(web_check_id("a.B-9_"));
+	ck_assert(web_check_id("Root=1-67891233-abc:def/0+1@x~"));
+	ck_assert(!web_check_id("a\"b"));
+	ck_assert(!web_check_id("a\\b"));
+	ck_assert(!web_check_id("a,b"));
 	ck_assert(web_check_id(L("")));
 	ck_assert(!web_check_id(L("5")));
 	ck_assert(!web_check_id(""));
