@@ -18,29 +18,7 @@
 #include <string.h>
 
 #include "backend/cpu.h"
-
-enum {
-	SMALL_ROWS = 8,		/* a batch of more is cut into more pieces */
-};
-
-/* Pieces for n things that stay together by unit. */
-static int
-pieces_of(const struct cpu *c, int n, int unit)
-{
-	int size = cpu_team_size(c->team);
-	int units = (n + unit - 1) / unit;
-	int most = size == 1 ? 1 : c->n_active > SMALL_ROWS ? 8 * size : 2 * size;
-
-	most = most > CPU_TEAM_PIECES ? CPU_TEAM_PIECES : most;
-	return units < most ? units : most;
-}
-
-/* What piece has of them. */
-static void
-range(const struct cpu *c, int n, int unit, int piece, int *from, int *to)
-{
-	cpu_team_range(n, unit, piece, c->n_pieces, from, to);
-}
+#include "backend/cpu_pieces.h"
 
 static bool
 is_small(const struct cpu *c)
@@ -52,7 +30,7 @@ static int
 plan_embed(struct cpu *c, int layer)
 {
 	(void)layer;
-	return pieces_of(c, c->n_rows, 1);
+	return cpu_pieces_count(c, c->n_rows, 1);
 }
 
 static void
@@ -63,7 +41,7 @@ embed(struct cpu *c, int number, int layer, int piece)
 
 	(void)number;
 	(void)layer;
-	range(c, c->n_rows, 1, piece, &from, &to);
+	cpu_pieces_range(c, c->n_rows, 1, piece, &from, &to);
 	for (int r = from; r < to; r++) {
 		float *cs = cpu_row(c->cos, r, half), *sn = cpu_row(c->sin, r, half);
 
@@ -83,7 +61,7 @@ static int
 plan_rows(struct cpu *c, int layer)
 {
 	(void)layer;
-	return is_small(c) ? 0 : pieces_of(c, c->n_active, 1);
+	return is_small(c) ? 0 : cpu_pieces_count(c, c->n_active, 1);
 }
 
 /* One input of products: rows [n], normalised with weight, or not (NULL). */
@@ -107,7 +85,7 @@ quantise(struct cpu *c, int number, int piece, const struct input *in)
 {
 	int from, to;
 
-	range(c, c->n_active, 1, piece, &from, &to);
+	cpu_pieces_range(c, c->n_active, 1, piece, &from, &to);
 	for (int r = from; r < to; r++)
 		quantise_row(c, number, in, &c->x, r);
 }
@@ -151,7 +129,7 @@ static int
 plan_rotate(struct cpu *c, int layer)
 {
 	(void)layer;
-	return c->lone ? 0 : pieces_of(c, c->n_rows, 1);
+	return c->lone ? 0 : cpu_pieces_count(c, c->n_rows, 1);
 }
 
 static void
@@ -160,7 +138,7 @@ rotate_rows(struct cpu *c, int number, int layer, int piece)
 	int from, to;
 
 	(void)number;
-	range(c, c->n_rows, 1, piece, &from, &to);
+	cpu_pieces_range(c, c->n_rows, 1, piece, &from, &to);
 	for (int r = from; r < to; r++)
 		cpu_attention_store(c, layer, r);
 }
@@ -214,8 +192,10 @@ quantise_attention(struct cpu *c, int number, int layer, int piece)
 static int
 plan_qkv(struct cpu *c, int layer)
 {
+	int n = c->n_q + 2 * c->n_kv;
+
 	(void)layer;
-	return pieces_of(c, c->n_q + 2 * c->n_kv, 4);
+	return cpu_pieces_count(c, n, cpu_pieces_unit(c, n));
 }
 
 static void
@@ -224,9 +204,9 @@ qkv(struct cpu *c, int number, int layer, int piece)
 	const struct model_layer *l = &c->m->layers[layer];
 	struct input in = attention_input(c, layer);
 	const struct cpu_rows *x = quantised(c, number, &in);
-	int from, to, at = 0;
+	int n = c->n_q + 2 * c->n_kv, from, to, at = 0;
 
-	range(c, c->n_q + 2 * c->n_kv, 4, piece, &from, &to);
+	cpu_pieces_range(c, n, cpu_pieces_unit(c, n), piece, &from, &to);
 	product(c, &l->q, &at, from, to, x, c->q, c->q_stride, false);
 	product(c, &l->k, &at, from, to, x, c->key, c->kv_stride, false);
 	product(c, &l->v, &at, from, to, x, c->value, c->kv_stride, false);
@@ -251,8 +231,10 @@ quantise_o(struct cpu *c, int number, int layer, int piece)
 static int
 plan_hidden(struct cpu *c, int layer)
 {
+	int n = c->m->config.hidden;
+
 	(void)layer;
-	return pieces_of(c, c->m->config.hidden, 4);
+	return cpu_pieces_count(c, n, cpu_pieces_unit(c, n));
 }
 
 static void
@@ -262,7 +244,7 @@ add_product(struct cpu *c, int number, int piece, const struct input *in,
 	const struct cpu_rows *x = quantised(c, number, in);
 	int from, to, at = 0;
 
-	range(c, w->n_out, 4, piece, &from, &to);
+	cpu_pieces_range(c, w->n_out, cpu_pieces_unit(c, w->n_out), piece, &from, &to);
 	product(c, w, &at, from, to, x, c->h, c->hidden_stride, true);
 }
 
@@ -289,11 +271,20 @@ quantise_ffn(struct cpu *c, int number, int layer, int piece)
 	quantise(c, number, piece, &in);
 }
 
+/* Whole vectors, for what comes behind the product. */
+static int
+gate_unit(const struct cpu *c)
+{
+	int unit = cpu_pieces_unit(c, c->m->config.ffn);
+
+	return unit < CPU_LANES ? CPU_LANES : unit;
+}
+
 static int
 plan_gate(struct cpu *c, int layer)
 {
 	(void)layer;
-	return pieces_of(c, c->m->config.ffn, CPU_LANES);
+	return cpu_pieces_count(c, c->m->config.ffn, gate_unit(c));
 }
 
 static void
@@ -305,7 +296,7 @@ gate(struct cpu *c, int number, int layer, int piece)
 	const struct cpu_rows *x = quantised(c, number, &in);
 	int from, to, at = 0;
 
-	range(c, f->ffn, CPU_LANES, piece, &from, &to);
+	cpu_pieces_range(c, f->ffn, gate_unit(c), piece, &from, &to);
 	product(c, &l->gate, &at, from, to, x, c->gate, c->ffn_stride, false);
 	at = 0;
 	product(c, &l->up, &at, from, to, x, c->up, c->ffn_stride, false);
@@ -375,7 +366,7 @@ norm(struct cpu *c, int number, int layer, int piece)
 
 	(void)number;
 	(void)layer;
-	range(c, c->n_active, 1, piece, &from, &to);
+	cpu_pieces_range(c, c->n_active, 1, piece, &from, &to);
 	for (int r = from; r < to; r++)
 		norm_row(c, &c->hidden, r);
 }
@@ -384,7 +375,7 @@ static int
 plan_head(struct cpu *c, int layer)
 {
 	(void)layer;
-	return pieces_of(c, c->m->config.vocab, 4);
+	return cpu_pieces_count(c, c->m->config.vocab, 4);
 }
 
 static void
@@ -400,7 +391,7 @@ head(struct cpu *c, int number, int layer, int piece)
 		for (int r = 0; r < c->n_active; r++)
 			norm_row(c, x, r);
 	}
-	range(c, vocab, 4, piece, &from, &to);
+	cpu_pieces_range(c, vocab, 4, piece, &from, &to);
 	c->k.head(&c->m->head, from, to, x, c->n_active, c->logits,
 	    (size_t)vocab);
 }
