@@ -91,6 +91,13 @@ stack_stop(void)
 	stack_dir[0] = '\0';
 }
 
+void
+stack_abandon(void)
+{
+	process_abandon(&stack_gateway);
+	process_abandon(&stack_worker);
+}
+
 static void
 send_it(struct http_client *c, const char *key, const char *method,
     const char *path, const char *headers, const char *body)

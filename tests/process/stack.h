@@ -24,6 +24,8 @@ void stack_start(const char *const gateway_args[],
     const char *const worker_args[]);
 void stack_start_worker(void);	/* again, after its end */
 void stack_stop(void);
+/* For main, after the tests: kill what is still there. */
+void stack_abandon(void);
 
 /* A POST or GET with a key (NULL: none), read to its end; closed by
  * http_close. */

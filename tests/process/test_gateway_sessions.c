@@ -461,6 +461,7 @@ main(void)
 	suite_add_tcase(s, t);
 	srunner_set_fork_status(r, CK_NOFORK);	/* bus.h: no fork */
 	srunner_run_all(r, CK_NORMAL);
+	stack_abandon();
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
