@@ -8,6 +8,7 @@
 #   make fuzz         run every fuzz target FUZZ_RUNS times (default 20000)
 #   make install      to $(DESTDIR)$(PREFIX); units to $(DESTDIR)$(UNITDIR)
 #   make uninstall    remove what install put there (models and state stay)
+#   make gpu-report   registers, spills and instructions of the GPU kernels
 #   make doc          regenerate docs/protocol.md from the lists in proto/
 #   make deps         install Debian packages for the build alone
 #   make clean
@@ -104,6 +105,9 @@ $B/gpu/sm_%.co: $(GPU_SOURCES)
 	@mkdir -p $(@D)
 	@echo "  CUDA  $@"
 	$Q$(NVCC) -x cu -arch=sm_$* -cubin --fmad=false $(GPU_FLAGS) -o $@ services/decode/kernels/all.hip
+
+gpu-report:
+	$QHIPCC=$(HIPCC) tools/gpu-report.sh
 
 # libamdhip64 over an emulator, on which the kernels are tested without a device.
 GPU_EMULATED = $(addprefix $B/gpu/,gfx11/libamdhip64.so.7 gfx12/libamdhip64.so.7 sm90/libamdhip64.so.7)
@@ -214,6 +218,6 @@ help:
 clean:
 	rm -rf build build-*
 
-.PHONY: all tests unit check deps demo bench bench-gateway fuzz doc install uninstall help clean
+.PHONY: gpu-report all tests unit check deps demo bench bench-gateway fuzz doc install uninstall help clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -115,11 +115,12 @@ tile_scores(const gpu_attention &p, int n, const u4 *tile, attend_shared *s)
 		for (int i = 0; i < 8; i++)
 			q[j][i] = has ? s->q[j][8 * lane + i] : 0;
 	ROLLED for (int first = 0; first < n; first += step) {
-		const u4 zero = { 0, 0, 0, 0 };
 		int i = first + tid() / p.lanes;
-		u4 k = i < n && has ? tile[i * (p.dim_stride / 8) + lane] : zero;
+		u4 k = { 0, 0, 0, 0 };
 		float sum[GPU_HEADS];
 
+		if (i < n && has)
+			k = tile[i * (p.dim_stride / 8) + lane];
 		for (int j = 0; j < GPU_HEADS; j++)
 			sum[j] = dot_half8(k, q[j]);
 		ROLLED for (int m = p.lanes / 2; m > 0; m /= 2)
@@ -147,11 +148,17 @@ tile_softmax(int n, attend_shared *s)
 	}
 }
 
-DEVICE void
-add_pair(float *sum, float w, uint32_t pair)
+/* Two dimensions of a weighted sum. */
+struct two {
+	float a, b;
+};
+
+DEVICE two
+add_pair(two sum, float w, uint32_t pair)
 {
-	sum[0] = fma_(w, half_float((uint16_t)(pair & 0xffff)), sum[0]);
-	sum[1] = fma_(w, half_float((uint16_t)(pair >> 16)), sum[1]);
+	sum.a = fma_(w, half_float((uint16_t)(pair & 0xffff)), sum.a);
+	sum.b = fma_(w, half_float((uint16_t)(pair >> 16)), sum.b);
+	return sum;
 }
 
 /* s->out[head][dimension]: a thread has two dimensions of half of the tile. */
@@ -161,7 +168,7 @@ tile_values(const gpu_attention &p, int n, const u4 *tile, attend_shared *s)
 	int half = tid() / 64;
 
 	ROLLED for (int d = tid() % 64 * 2; d < (p.dim_stride + 127) / 128 * 128; d += 128) {
-		float sum[GPU_HEADS][2] = { { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 } };
+		two sum[GPU_HEADS] = { { 0, 0 }, { 0, 0 }, { 0, 0 }, { 0, 0 } };
 		const uint32_t *v = (const uint32_t *)(tile + GPU_TILE * p.dim_stride / 8) +
 		    d / 2;
 		int end = min_i(n, (half + 1) * GPU_TILE / 2);
@@ -170,19 +177,19 @@ tile_values(const gpu_attention &p, int n, const u4 *tile, attend_shared *s)
 		ROLLED for (int i = half * GPU_TILE / 2; i < end; i++) {
 			uint32_t pair = has ? v[i * (p.dim_stride / 2)] : 0;
 
-			for (int j = 0; j < GPU_HEADS; j++)
-				add_pair(sum[j], s->p[j][i], pair);
+			UNROLLED for (int j = 0; j < GPU_HEADS; j++)
+				sum[j] = add_pair(sum[j], s->p[j][i], pair);
 		}
 		if (half == 1 && has)
-			for (int j = 0; j < GPU_HEADS; j++) {
-				s->out[j][d] = sum[j][0];
-				s->out[j][d + 1] = sum[j][1];
+			UNROLLED for (int j = 0; j < GPU_HEADS; j++) {
+				s->out[j][d] = sum[j].a;
+				s->out[j][d + 1] = sum[j].b;
 			}
 		sync();
 		if (half == 0 && has)
-			for (int j = 0; j < GPU_HEADS; j++) {
-				s->out[j][d] += sum[j][0];
-				s->out[j][d + 1] += sum[j][1];
+			UNROLLED for (int j = 0; j < GPU_HEADS; j++) {
+				s->out[j][d] += sum[j].a;
+				s->out[j][d + 1] += sum[j].b;
 			}
 	}
 	sync();

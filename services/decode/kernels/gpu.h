@@ -34,12 +34,14 @@ mark(const gpu_mark &m)
 /*
  * Every launch finds the caches for instructions cold, and what is fetched once costs
  * more than what is computed: code is kept short.  This stands before a loop that is not
- * to be unrolled.
+ * to be unrolled, and UNROLLED before one whose arrays have to be registers.
  */
 #if defined(__CUDACC__) || defined(__clang__)
 #define ROLLED _Pragma("unroll 1")
+#define UNROLLED _Pragma("unroll")
 #else
 #define ROLLED
+#define UNROLLED
 #endif
 
 /* Butterflies over n lanes, a power of two: every lane has the result, and the

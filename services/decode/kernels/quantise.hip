@@ -33,9 +33,11 @@ measure_4(measure m, f4 *v, f4 w)
 DEVICE f4
 weights_of(const float *w, int i)
 {
-	const f4 one = { 1, 1, 1, 1 };
+	f4 v = { 1, 1, 1, 1 };
 
-	return w != nullptr ? ((const f4 *)w)[i] : one;
+	if (w != nullptr)
+		v = ((const f4 *)w)[i];
+	return v;
 }
 
 /* Of the slice: sum of x^2 and max |x w|, four loads at a time.  w may be NULL: 1. */
@@ -52,8 +54,11 @@ measure_slice(const float *x, const float *w, int n4, int slice)
 		for (int k = 0; k < AHEAD; k++) {
 			int at = i + k * GPU_THREADS;
 
-			v[k] = at < n4 ? ((const f4 *)x)[at] : zero;
-			f[k] = at < n4 ? weights_of(w, at) : zero;
+			v[k] = f[k] = zero;
+			if (at < n4) {
+				v[k] = ((const f4 *)x)[at];
+				f[k] = weights_of(w, at);
+			}
 		}
 		for (int k = 0; k < AHEAD; k++)
 			r = measure_4(r, &v[k], f[k]);
