@@ -8,13 +8,12 @@
 static const struct {
 	const char *name;
 	bool automatic;
-	bool base3;		/* reads layout B3 */
 	int (*open)(const struct model *m, const struct backend_options *o,
 	    struct backend *b, struct err *e);
 } candidates[] = {
-	{ "gpu", true, false, backend_gpu_open },
-	{ "cpu", true, true, backend_cpu_open },
-	{ "ref", false, true, backend_ref_open },
+	{ "gpu", true, backend_gpu_open },
+	{ "cpu", true, backend_cpu_open },
+	{ "ref", false, backend_ref_open },
 };
 
 /* Factors of a row.  A group of 0 is a whole row, too. */
@@ -101,10 +100,7 @@ backend_open(const struct model *m, const struct backend_options *o,
 		if (any ? !candidates[i].automatic :
 		    strcmp(o->name, candidates[i].name) != 0)
 			continue;
-		r = m->layers[0].q.form == TERNARY_B3 && !candidates[i].base3 ?
-		    err_set(e, ERR_NOT_FOUND, "the %s backend reads no model in "
-		    "b3: convert it with --body t2", candidates[i].name) :
-		    candidates[i].open(m, o, &got, e);
+		r = candidates[i].open(m, o, &got, e);
 		if (r == 0) {
 			got.bytes_per_token = bytes_per_token(m);
 			*b = got;
