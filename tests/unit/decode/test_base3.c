@@ -57,7 +57,7 @@ END_TEST
 
 START_TEST(a_row_of_any_length_holds_its_codes_and_ones)
 {
-	static uint8_t codes[4000], row[1024], t2[1024], want[1024];
+	static uint8_t codes[4096], row[1024], t2[1024], want[1024];
 
 	for (int n = 1; n < 4000; n += n < 70 ? 1 : 61) {
 		for (int i = 0; i < n; i++)
