@@ -348,6 +348,14 @@ begin_story(struct http_client *c, const char *headers, const char *members)
 	    "\"max_tokens\":900,\"ignore_eos\":true,%s\"messages\":"
 	    "[{\"role\":\"user\",\"content\":\"A story.\"}]}", members);
 	http_post(c, stack_port, chat, lines, body);
+	http_until(c, "\r\n\r\n");
+	/* A test before this one may have restarted the worker. */
+	for (int i = 0; i < 20 && http_status(c) == 503; i++) {
+		http_close(c);
+		usleep(200000);
+		http_post(c, stack_port, chat, lines, body);
+		http_until(c, "\r\n\r\n");
+	}
 	http_until(c, "\"content\":\"");
 }
 
