@@ -113,6 +113,7 @@ start(void)
 	sv.model_id = "fuzz";
 	sv.n_ctx = N_CTX;
 	sv.options.slots = 2;
+	sv.options.model = "fuzz.h1b";
 	c.job = (struct job_context){ &sv.model.config, sv.tokenizer, N_CTX };
 	if (engine_create(&c, &sv.engine, &e) != 0)
 		abort();
