@@ -13,6 +13,7 @@
 enum {
 	GPU_THREADS = 256,	/* of a block, but where a kernel says otherwise */
 	GPU_WAVES = GPU_THREADS / 32,
+	GPU_SLICES = 16,	/* that the sum of squares of a row is made of */
 	GPU_FEW = 8,		/* rows that a GEMV takes at once */
 	GPU_PAGE = 32,		/* KV_PAGE */
 	GPU_TILE = GPU_PAGE,	/* positions of one softmax */

@@ -41,23 +41,18 @@ final_value(const gpu_final &p, const float *x, int i, float inv)
 /* A block per wanted row. */
 KERNEL(GPU_THREADS, gpu_final_rows, gpu_final)
 {
-	SHARED measure slice[GPU_WAVES];
+	SHARED measure slice[GPU_SLICES];
 	SHARED int sum[2];
 	wait_for_last();
 	const float *x = p.x + (size_t)p.batch.wanted[bx()] * p.x_stride;
 	int8_t *first = p.q + (size_t)bx() * 2 * p.q_stride, *second = first + p.q_stride;
-	measure m = measure_slice(x, p.norm, (p.n_in + 3) / 4, tid() / 32);
+	measure m;
 	int high_sum = 0, low_sum = 0;
 	float inv, top, factor;
 
 	if (tid() < 2)
 		sum[tid()] = 0;
-	if (tid() % 32 == 0)
-		slice[tid() / 32] = m;
-	sync();
-	m = slice[0];
-	for (int i = 1; i < GPU_WAVES; i++)
-		m = join(m, slice[i]);
+	m = measure_block(x, p.norm, (p.n_in + 3) / 4, slice);
 	inv = rsqrt_(div_(m.squares, (float)p.n_in) + p.eps);
 	top = max_(m.top * inv, 1e-30f);
 	factor = div_(32512.0f, top);

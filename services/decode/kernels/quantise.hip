@@ -1,17 +1,20 @@
 /*
  * RMSNorm and int8.  The codes do not depend on the root: q = round(127 x w / max
  * |x w|), so sum of squares and maximum are found in one pass, and only the factor
- * knows both.  The order of the sum is always the same: eight slices, each by the
- * lanes of a wave and a butterfly, then one after another.  One row has a slice per
- * wave; of several rows each has a wave of its own, which does the slices in turn.
+ * knows both.  The order of the sum is always the same: GPU_SLICES slices, each by the
+ * lanes of a wave and a butterfly, then one after another.  One row has its slices
+ * divided among the waves; of several rows each has a wave of its own, which does the
+ * slices in turn.
  */
+enum { SLICE_STEP = 32 * GPU_SLICES };	/* fours of columns */
+
 struct measure {
 	float squares, top;
 };
 
 /* What the rows of a block are, in its shared memory. */
 struct rows_shared {
-	measure slice[GPU_WAVES];
+	measure slice[GPU_SLICES];
 	float scale[GPU_FEW];
 	int sum[GPU_FEW];
 };
@@ -48,11 +51,11 @@ measure_slice(const float *x, const float *w, int n4, int slice)
 	const f4 zero = { 0, 0, 0, 0 };
 	measure r = { 0, 0 };
 
-	ROLLED for (int i = slice * 32 + tid() % 32; i < n4; i += AHEAD * GPU_THREADS) {
+	ROLLED for (int i = slice * 32 + tid() % 32; i < n4; i += AHEAD * SLICE_STEP) {
 		f4 v[AHEAD], f[AHEAD];
 
 		for (int k = 0; k < AHEAD; k++) {
-			int at = i + k * GPU_THREADS;
+			int at = i + k * SLICE_STEP;
 
 			v[k] = f[k] = zero;
 			if (at < n4) {
@@ -74,6 +77,24 @@ join(measure a, measure b)
 	measure r = { a.squares + b.squares, max_(a.top, b.top) };
 
 	return r;
+}
+
+/* Of a whole row, by all waves of a block of GPU_THREADS; slice: shared memory. */
+DEVICE measure
+measure_block(const float *x, const float *w, int n4, measure *slice)
+{
+	measure m;
+
+	ROLLED for (int i = tid() / 32; i < GPU_SLICES; i += GPU_WAVES) {
+		m = measure_slice(x, w, n4, i);
+		if (tid() % 32 == 0)
+			slice[i] = m;
+	}
+	sync();
+	m = slice[0];
+	ROLLED for (int i = 1; i < GPU_SLICES; i++)
+		m = join(m, slice[i]);
+	return m;
 }
 
 /* What a row is multiplied with before it is rounded, and what a step is worth. */
@@ -139,15 +160,9 @@ quantise_block(const gpu_product &p, const float *x, int8_t *q, rows_shared *s)
 	measure m;
 
 	wait_for_last();
-	m = measure_slice(x, p.norm, n4, tid() / 32);
-	if (tid() % 32 == 0)
-		s->slice[tid() / 32] = m;
 	if (tid() == 0)
 		s->sum[0] = 0;
-	sync();
-	m = s->slice[0];
-	ROLLED for (int i = 1; i < GPU_WAVES; i++)
-		m = join(m, s->slice[i]);
+	m = measure_block(x, p.norm, n4, s->slice);
 	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
 	ROLLED for (int i = tid(); i < p.w.units * 16; i += GPU_THREADS)
 		total += put_4(weighted(x, p.norm, i, n4), factor,
@@ -168,7 +183,7 @@ quantise_wave(const gpu_product &p, int r, int8_t *q, rows_shared *s)
 	measure m = measure_slice(x, p.norm, n4, 0);
 	float factor, scale;
 
-	ROLLED for (int i = 1; i < GPU_WAVES; i++)
+	ROLLED for (int i = 1; i < GPU_SLICES; i++)
 		m = join(m, measure_slice(x, p.norm, n4, i));
 	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
 	ROLLED for (int i = tid() % 32; i < p.w.units * 16; i += 32)
