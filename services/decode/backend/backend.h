@@ -55,7 +55,7 @@ struct backend_row {
 	int32_t pos;		/* 0..n_ctx-1 */
 	const int32_t *pages;	/* page table of the sequence; borrowed */
 	bool want_logits;	/* all of them */
-	int32_t n_top;		/* or the n_top largest, 1..top_max of the backend; */
+	int32_t n_top;		/* or the n_top largest, 1..top_max, of vocab; */
 	struct backend_top *top;/* written to here, [n_top]: the very same logits */
 	float *hidden;		/* NULL, or [hidden] for the state after the final
 				 * norm: if has_hidden.  The same promise holds */

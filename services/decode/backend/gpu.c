@@ -84,23 +84,12 @@ put_tables(struct gpu *g, const struct backend_row *rows, int n)
 	return used;
 }
 
-static int32_t
-put_wanted(struct gpu *g, const struct backend_row *rows, int n)
-{
-	char *at = g->staging + g->wanted_at;
-	int32_t *wanted = (int32_t *)(void *)at, k = 0;
-
-	for (int i = 0; i < n; i++)
-		if (rows[i].want_logits)
-			wanted[k++] = i;
-	return k;
-}
-
 static struct gpu_shape
-shape_of(const struct gpu *g, const struct backend_row *rows, int n, int32_t n_wanted)
+shape_of(struct gpu *g, const struct backend_row *rows, int n)
 {
-	struct gpu_shape s = { .n_rows = n, .n_tiles = 1, .n_wanted = n_wanted };
+	struct gpu_shape s = { .n_rows = n, .n_tiles = 1 };
 
+	gpu_top_want(g, rows, n, &s);
 	for (int i = 0; i < n; i++) {
 		while (s.n_tiles * GPU_TILE <= rows[i].pos)
 			s.n_tiles *= 2;
@@ -111,7 +100,7 @@ shape_of(const struct gpu *g, const struct backend_row *rows, int n, int32_t n_w
 	return s;
 }
 
-/* Logits of n rows, which the device has, to out. */
+/* Wait for the device, and logits of n rows from it to out. */
 static int
 take_logits(struct gpu *g, float *out, int32_t n, struct err *e)
 {
@@ -123,8 +112,36 @@ take_logits(struct gpu *g, float *out, int32_t n, struct err *e)
 		return gpu_check(g, r, "asking for logits", e);
 	if ((r = g->d.stream_wait(g->stream)) != 0)
 		return gpu_check(g, r, "a step", e);
-	memcpy(out, g->host_logits, bytes);
+	if (n > 0)
+		memcpy(out, g->host_logits, bytes);
 	return 0;
+}
+
+static int32_t
+rows_at_once(int32_t left)
+{
+	return left < GPU_LOGITS_ROWS ? left < 0 ? 0 : left : GPU_LOGITS_ROWS;
+}
+
+/* What the first of the wanted rows are waiting for, then the others in turns. */
+static int
+take_all(struct gpu *g, const struct gpu_shape *s, float *logits, struct err *e)
+{
+	size_t vocab = (size_t)g->m->config.vocab;
+	int r;
+
+	for (int32_t at = 0; ; ) {
+		int32_t n = rows_at_once(s->n_full - at);
+
+		if ((r = take_logits(g, logits, n, e)) != 0)
+			return r;
+		logits += n > 0 ? (size_t)n * vocab : 0;
+		at += GPU_LOGITS_ROWS;
+		if (at >= s->n_wanted)
+			return 0;
+		if ((r = gpu_step_head(g, s, at, rows_at_once(s->n_wanted - at), e)) != 0)
+			return r;
+	}
 }
 
 static int
@@ -133,8 +150,7 @@ gpu_forward(struct backend *b, const struct backend_row *rows, int n, float *log
 {
 	struct gpu *g = b->state;
 	size_t used = put_tables(g, rows, n), bytes;
-	struct gpu_shape s = shape_of(g, rows, n, put_wanted(g, rows, n));
-	int32_t at;
+	struct gpu_shape s = shape_of(g, rows, n);
 	int r;
 
 	if (g->dead)
@@ -150,17 +166,10 @@ gpu_forward(struct backend *b, const struct backend_row *rows, int n, float *log
 	    gpu_graph_step(g, &s, e) : gpu_step(g, &s, e);
 	if (r == 0)
 		r = gpu_times_end(g, rows, n, e);
-	for (at = 0; r == 0; at += GPU_LOGITS_ROWS) {
-		int32_t left = s.n_wanted - at;
-
-		r = take_logits(g, logits + (size_t)at * (size_t)g->m->config.vocab,
-		    left < GPU_LOGITS_ROWS ? left : GPU_LOGITS_ROWS, e);
-		left -= GPU_LOGITS_ROWS;
-		if (r != 0 || left <= 0)
-			break;
-		r = gpu_step_head(g, at + GPU_LOGITS_ROWS, left < GPU_LOGITS_ROWS ?
-		    left : GPU_LOGITS_ROWS, e);
-	}
+	if (r == 0)
+		r = take_all(g, &s, logits, e);
+	if (r == 0)
+		gpu_top_give(g, rows, n);
 	return r;
 }
 
@@ -295,6 +304,7 @@ backend_gpu_open(const struct model *m, const struct backend_options *o,
 	}
 	*b = (struct backend){
 		.approximates = m->config.act_float,
+		.top_max = BACKEND_TOP_MAX,
 		.kv_bytes = g->cache_bytes, .scratch_bytes = g->scratch_bytes,
 		.forward = gpu_forward, .copy_page = gpu_copy_page,
 		.ops = gpu_ops, .close = gpu_close, .state = g,

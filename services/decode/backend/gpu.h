@@ -10,7 +10,7 @@
 /*
  * What the files of the GPU backend share: gpu.c (open, forward, close), gpu_upload.c
  * (the model on the device), gpu_memory.c (buffers), gpu_step.c (the launches of a
- * forward pass), gpu_graph.c (a pass recorded and replayed).
+ * forward pass), gpu_top.c (the largest logits), gpu_graph.c (a pass recorded and replayed).
  */
 
 /* Kinds of work that are timed: name. */
@@ -97,7 +97,9 @@ enum gpu_head_kind { GPU_HEAD_I8, GPU_HEAD_Q4, GPU_HEAD_Q6, GPU_HEAD_FLOAT };
 struct gpu_shape {
 	int32_t n_rows;
 	int32_t n_tiles;	/* at least those of every row: a power of two */
-	int32_t n_wanted;
+	int32_t n_wanted;	/* rows that the head has: */
+	int32_t n_full;		/* first those with all of their logits, */
+	int32_t top;		/* then those with so many of the largest: 1, GPU_TOP */
 	bool stored;		/* rows of one sequence stand together */
 };
 
@@ -149,6 +151,8 @@ struct gpu {
 	float *final_f, *final_scale, *logits;
 	int8_t *final_q;
 	int32_t *final_sum;
+	uint64_t *top_keys;
+	uint32_t *top_done;
 	int32_t f_stride, final_q_stride;
 	int32_t dim_stride, attend_lanes, n_chunks;
 	int32_t part_rows;		/* rows that gpu_attend may have */
@@ -161,6 +165,7 @@ struct gpu {
 	size_t rows_at, wanted_at, tables_at, staging_bytes;
 	char *batch;
 	float *host_logits;		/* pinned, [GPU_LOGITS_ROWS, vocab] */
+	uint64_t *host_top;		/* pinned, [max_rows, GPU_TOP] */
 	volatile uint32_t *mark;	/* pinned: the kernel that began last */
 	uint64_t n_passes;
 	struct gpu_graph graphs[GPU_GRAPHS];
@@ -180,9 +185,18 @@ int gpu_upload(struct gpu *g, struct err *e);
  * first GPU_LOGITS_ROWS wanted rows. */
 int gpu_step(struct gpu *g, const struct gpu_shape *s, struct err *e);
 /* The head for wanted rows first to first + n - 1. */
-int gpu_step_head(struct gpu *g, int32_t first, int32_t n, struct err *e);
+int gpu_step_head(struct gpu *g, const struct gpu_shape *s, int32_t first, int32_t n,
+    struct err *e);
 int gpu_launch(struct gpu *g, enum gpu_kernel k, const unsigned grid[3],
     unsigned threads, size_t shared, void *params, struct err *e);
+
+/* gpu_top.c: the order of the rows before the head, into staging and s; launch what finds
+ * the largest logits of wanted rows first to first + n - 1, as far as they want those; give
+ * them out, when the pass has ended. */
+void gpu_top_want(struct gpu *g, const struct backend_row *rows, int n, struct gpu_shape *s);
+int gpu_top_step(struct gpu *g, const struct gpu_shape *s, int32_t first, int32_t n,
+    struct err *e);
+void gpu_top_give(const struct gpu *g, const struct backend_row *rows, int n);
 
 /* gpu_graph.c: the same, recorded the first time and replayed from then on. */
 int gpu_graph_step(struct gpu *g, const struct gpu_shape *s, struct err *e);

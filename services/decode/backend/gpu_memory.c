@@ -89,6 +89,8 @@ lay_out(struct gpu *g, struct arena *a)
 	g->final_scale = take(a, wanted, f);
 	g->final_sum = take(a, wanted * 2, sizeof(int32_t));
 	g->logits = take(a, wanted * (size_t)g->m->config.vocab, f);
+	g->top_keys = take(a, wanted * GPU_TOP * GPU_TOP, sizeof(uint64_t));
+	g->top_done = take(a, wanted, sizeof(uint32_t));
 	g->batch = take(a, g->staging_bytes, 1);
 }
 
@@ -152,6 +154,8 @@ gpu_memory_take(struct gpu *g, struct err *e)
 	    (r = take_pinned(g, &g->staging, g->staging_bytes, e)) != 0 ||
 	    (r = take_pinned(g, &g->host_logits, wanted *
 	    (size_t)g->m->config.vocab * sizeof(float), e)) != 0 ||
+	    (r = take_pinned(g, &g->host_top, (size_t)g->o.max_rows * GPU_TOP *
+	    sizeof(uint64_t), e)) != 0 ||
 	    (r = take_pinned(g, &g->mark, sizeof(uint32_t), e)) != 0)
 		return r;
 	a = (struct arena){ .base = g->scratch };
@@ -178,6 +182,8 @@ gpu_memory_free(struct gpu *g)
 		g->d.host_free(g->staging);
 	if (g->host_logits != NULL)
 		g->d.host_free(g->host_logits);
+	if (g->host_top != NULL)
+		g->d.host_free(g->host_top);
 	if (mark != NULL)
 		g->d.host_free(mark);
 }

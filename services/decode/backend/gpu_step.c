@@ -230,12 +230,15 @@ head(struct step *t, int32_t first, int32_t n)
 
 		head_launch(t, kind, &p);
 	}
+	if (t->r == 0)
+		t->r = gpu_top_step(g, t->s, first, n, t->e);
 }
 
 int
-gpu_step_head(struct gpu *g, int32_t first, int32_t n, struct err *e)
+gpu_step_head(struct gpu *g, const struct gpu_shape *s, int32_t first, int32_t n,
+    struct err *e)
 {
-	struct step t = { .g = g, .batch = batch(g), .e = e };
+	struct step t = { .g = g, .s = s, .batch = batch(g), .e = e };
 
 	head(&t, first, n);
 	return t.r;

@@ -24,8 +24,8 @@ enum {
 	GPU_GEMM_ROWS = 64,
 	GPU_GEMM_THREADS = 128,
 	GPU_GATE_ROWS = 16,	/* of gate, then of up, in a gate matrix */
-	GPU_TOP = 64,		/* keys that a block of top-k leaves of GPU_SORT */
-	GPU_SORT = 1024,
+	GPU_TOP = 64,		/* logits of a row by rank; slices of it, at most */
+	GPU_SORT = 1024,	/* keys that a block of top-k puts into order */
 	GPU_SMEM = 57344,	/* bytes of activations that a block may have:
 				 * with its own it has to stay under 64 KiB */
 };
@@ -168,17 +168,18 @@ struct gpu_head {
 };
 
 /*
- * The GPU_TOP largest of each GPU_SORT of a row, sorted.  A key is the logit as an
- * integer of the same order, above ~id, so larger logits come first and lower ids
- * among equals.
+ * The k largest logits of each row.  A key is the logit as an integer of the same order,
+ * above ~id, so larger logits come first and lower ids among equals; a NaN comes last.
  */
 struct gpu_top {
 	struct gpu_mark mark;
-	const float *logits;	/* [n_rows, n]; NULL: keys */
-	const uint64_t *keys;	/* [n_rows, keys_stride], n of a row */
-	uint64_t *out;		/* [n_rows, out_stride] */
+	const float *logits;	/* [n_rows, n] */
+	uint64_t *keys;		/* [n_rows, GPU_TOP, GPU_TOP] scratch */
+	uint32_t *done;		/* [n_rows] 0 before and after */
+	uint64_t *out;		/* [n_rows, GPU_TOP] sorted; 0: n is less than k */
 	int32_t n;
-	int32_t keys_stride, out_stride;
+	int32_t slice;		/* logits of a block: n / GPU_TOP at least */
+	int32_t k;		/* 1..GPU_TOP */
 };
 
 /* Positions 0..n-1 of page from to page to, a block per layer. */

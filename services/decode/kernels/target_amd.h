@@ -80,10 +80,11 @@ count_up(uint32_t *p)
 	return __hip_atomic_fetch_add(p, 1u, __ATOMIC_ACQ_REL, __HIP_MEMORY_SCOPE_AGENT);
 }
 
-DEVICE void
+/* Returns what was there. */
+DEVICE int
 add_shared(int *p, int v)
 {
-	__hip_atomic_fetch_add(p, v, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_WORKGROUP);
+	return __hip_atomic_fetch_add(p, v, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_WORKGROUP);
 }
 
 /* A kernel begins when all of the last one is done: there is nothing to wait for. */

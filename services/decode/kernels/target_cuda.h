@@ -90,7 +90,8 @@ count_up(uint32_t *p)
 	return n;
 }
 
-DEVICE void add_shared(int *p, int v) { atomicAdd(p, v); }
+/* Returns what was there. */
+DEVICE int add_shared(int *p, int v) { return atomicAdd(p, v); }
 
 /*
  * Programmatic launches: the next kernel may begin while this one runs, as far as it

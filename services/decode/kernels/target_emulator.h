@@ -93,7 +93,15 @@ DEVICE float half_float(uint16_t h) { return emulated_half_float(h); }
 DEVICE uint16_t float_half(float f) { return emulated_float_half(f); }
 DEVICE u4 load_once(const void *p) { return *(const u4 *)p; }
 DEVICE uint32_t count_up(uint32_t *p) { return (*p)++; }
-DEVICE void add_shared(int *p, int v) { *p += v; }
+/* Returns what was there. */
+DEVICE int
+add_shared(int *p, int v)
+{
+	int was = *p;
+
+	*p += v;
+	return was;
+}
 
 /* A kernel begins when all of the last one is done: there is nothing to wait for. */
 DEVICE void wait_for_last() { }

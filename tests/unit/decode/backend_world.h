@@ -26,13 +26,13 @@ struct plan {
 	bool last_only;		/* want the logits of each piece's last row only */
 };
 
-static int32_t
+static inline int32_t
 token_at(int sequence, int pos, int vocab)
 {
 	return (pos * 7 + sequence * 31 + pos * pos) % vocab;
 }
 
-static int32_t *
+static inline int32_t *
 pages_of(int sequence, bool permuted)
 {
 	static int32_t pages[N_SEQ][N_PAGES / N_SEQ];
@@ -46,7 +46,7 @@ pages_of(int sequence, bool permuted)
 }
 
 /* The next rows of a sequence; returns how many. */
-static int
+static inline int
 next_rows(const struct plan *p, int sequence, int done, int vocab,
     struct backend_row *rows)
 {
@@ -63,7 +63,7 @@ next_rows(const struct plan *p, int sequence, int done, int vocab,
 	return n;
 }
 
-static void
+static inline void
 run_batch(struct backend *b, const struct backend_row *rows, int n,
     const int *sequence, int vocab, float (*out)[N_MAX * N_VOCAB_MAX])
 {
@@ -78,7 +78,7 @@ run_batch(struct backend *b, const struct backend_row *rows, int n,
 }
 
 /* All sequences through b as p says, into out. */
-static void
+static inline void
 run(struct backend *b, const struct plan *p, int vocab,
     float (*out)[N_MAX * N_VOCAB_MAX])
 {
@@ -105,7 +105,7 @@ run(struct backend *b, const struct plan *p, int vocab,
 }
 
 /* Root of the mean square of the difference, by that of the logits. */
-static double
+static inline double
 distance(int vocab)
 {
 	double d = 0, all = 0;
@@ -120,7 +120,7 @@ distance(int vocab)
 	return sqrt(d / all);
 }
 
-static void
+static inline void
 compare(const struct plan *p, int vocab, const char *what, int threads)
 {
 	for (int s = 0; s < N_SEQ; s++)

@@ -1,21 +1,7 @@
-/*
- * The GPU backend on an emulator (tests/gpu), three times, since the matrix
- * instructions of gfx11, gfx12 and sm_90 want their operands in different lanes.
- * The library that is emulated is found like the real one, so this program starts
- * itself again with each of them in LD_LIBRARY_PATH.  On a machine with a device,
- * GPU_TARGET=device runs everything on that.
- */
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "backend/gpu_code.h"
+/* The GPU backend's logits, and what it says when something fails. */
 #include "backend_world.h"
+#include "gpu_world.h"
 #include "random_model.h"
-#include "slow.h"
-
-static const char *const targets[] = { "gfx11", "gfx12", "sm90" };
 
 /* Past a tile of attention (32), past a GEMV (8 rows), and a short one. */
 static void
@@ -159,66 +145,25 @@ END_TEST
 static int
 run_tests(void)
 {
-	const char *target = getenv("GPU_TARGET");
-	bool first = strcmp(target, targets[0]) == 0 || strcmp(target, "device") == 0;
-
-	Suite *s = suite_create("gpu");
+	bool first = gpu_world_first();
 	TCase *t = tcase_create("gpu");
-	SRunner *r = srunner_create(s);
-	int failed;
 
-	tcase_set_timeout(t, 300);
 	tcase_add_loop_test(t, logits_are_the_oracles_within_rounding, 0,
 	    first ? N_RANDOM_SHAPES : 2);
 	tcase_add_loop_test(t, logits_do_not_depend_on_company_cuts_or_pages, 0,
 	    first ? (int)(sizeof(shapes_cut) / sizeof(shapes_cut[0])) : 1);
 	if (first)
 		tcase_add_test(t, a_model_in_b3_has_the_same_logits);
-	if (strcmp(target, targets[0]) == 0)
+	if (first && strcmp(getenv("GPU_TARGET"), "device") != 0)
 		tcase_add_loop_test(t, every_failure_of_the_runtime_is_told, 0,
 		    sizeof(faults) / sizeof(faults[0]));
-	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
-static int
-run_with(const char *program, const char *target)
-{
-	char dir[256];
-	int status;
-	pid_t pid;
-
-	snprintf(dir, sizeof(dir), "%s/gpu/%s", BUILD, target);
-	fflush(stdout);
-	if ((pid = fork()) == 0) {
-		setenv("LD_LIBRARY_PATH", dir, 1);
-		setenv("GPU_TARGET", target, 1);
-		execl("/proc/self/exe", program, (char *)NULL);
-		_exit(127);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return EXIT_FAILURE;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+	return gpu_world_run(t, "gpu");
 }
 
 int
 main(int argc, char **argv)
 {
-	int failed = 0;
-
 	(void)argc;
 	shorten();
-	if (getenv("GPU_TARGET") != NULL)
-		return run_tests();
-	if (gpu_codes[0].name == NULL || SLOW) {
-		printf("not run: no code for a GPU in this build, or coroutines that "
-		    "its sanitizer does not know\n");
-		return EXIT_SUCCESS;
-	}
-	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
-		failed += run_with(argv[0], targets[i]) != EXIT_SUCCESS;
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return gpu_world_main(argv[0], run_tests);
 }
