@@ -33,11 +33,13 @@ die() {
 	exit 1
 }
 
-# A TCP port of 127.0.0.1 that nobody listens on, printed.  Another process may
-# take it before we do; then the daemon says so and the test fails by name.
+# A TCP port of 127.0.0.1 that nobody listens on, printed.  They are above those of the
+# process tests and below those that the kernel gives to connections, and another script,
+# having another number, looks elsewhere.
 free_port() {
 	while :; do
-		port=$(($(od -An -N2 -tu2 /dev/urandom) % 20000 + 20000))
+		echo >>"$scratch/ports"
+		port=$((20000 + $$ % 2500 * 5 + $(wc -l <"$scratch/ports") - 1))
 		grep -qi ":$(printf %04x $port) " /proc/net/tcp || break
 	done
 	echo $port
@@ -84,9 +86,9 @@ stack_start() {
 	start_decode
 	start_gateway
 	start_mcp
-	wait_for 30 curl -fs -m 1 "$decode/readyz"
-	wait_for 10 curl -fs -m 1 "$gateway/readyz"
-	wait_for 10 curl -fs -m 1 "$mcp/readyz"
+	wait_for 120 curl -fs -m 5 "$decode/readyz"
+	wait_for 60 curl -fs -m 5 "$gateway/readyz"
+	wait_for 60 curl -fs -m 5 "$mcp/readyz"
 }
 
 # The text of a stream of chat chunks on stdin.

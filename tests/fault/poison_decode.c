@@ -5,6 +5,7 @@
  * worker that is installed has no such thing.
  */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,8 +32,10 @@ __wrap_step_record_write(struct step_record *r, int64_t step,
 		if (j->limit != POISON_TOKENS ||
 		    job_n_generated(j) < atoi(at))
 			continue;
-		if (how != NULL && strcmp(how, "hang") == 0)
+		if (how != NULL && strcmp(how, "hang") == 0) {
+			fprintf(stderr, "poison: it hangs\n");
 			pause();
+		}
 		if (how != NULL && strcmp(how, "kill") == 0)
 			raise(SIGKILL);
 		abort();

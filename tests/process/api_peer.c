@@ -31,7 +31,7 @@ api_start(void)
 	process_ready(&gateway);
 	process_start(&worker, dir, "decode", w);
 	process_ready(&worker);
-	for (int i = 0; i < 500 && process_get(api_port, "/readyz", text,
+	for (int i = 0; i < PROCESS_TRIES && process_get(api_port, "/readyz", text,
 	    sizeof(text)) != 200; i++)
 		usleep(20000);
 	ck_assert_int_eq(process_get(api_port, "/readyz", text, sizeof(text)), 200);
@@ -40,8 +40,8 @@ api_start(void)
 void
 api_stop(void)
 {
-	ck_assert_int_eq(process_end(&gateway, SIGTERM, 20000), 0);
-	ck_assert_int_eq(process_end(&worker, SIGTERM, 20000), 0);
+	ck_assert_int_eq(process_end(&gateway, SIGTERM, PROCESS_END_MS), 0);
+	ck_assert_int_eq(process_end(&worker, SIGTERM, PROCESS_END_MS), 0);
 	process_remove_dir(dir);
 }
 

@@ -5,7 +5,7 @@
 
 #include "chat.h"
 
-enum { SAVED_MS = 20000, SLEEP_US = 20000 };
+enum { SAVED_MS = 60000, SLEEP_US = 20000 };
 
 struct worker chat_worker = { .base = 0x10000 };
 char chat_dir[64];

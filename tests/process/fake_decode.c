@@ -10,8 +10,7 @@
 #include "bus.h"
 #include "clock.h"
 #include "decode.h"
-
-enum { PATIENCE_MS = 10000 };
+#include "process.h"
 
 static struct {
 	pthread_mutex_t lock;
@@ -286,7 +285,7 @@ fake_refuse(enum err_code code, const char *text, int64_t retry_after_ms)
 json_t *
 fake_generate(void)
 {
-	int64_t until = clock_ms() + PATIENCE_MS;
+	int64_t until = clock_ms() + PROCESS_PATIENCE_MS;
 	json_t *obj = NULL;
 
 	while (obj == NULL && clock_ms() < until) {
@@ -355,7 +354,7 @@ fake_forget(const char *id)
 int64_t
 fake_acked(const char *id, int64_t at_least)
 {
-	int64_t until = clock_ms() + PATIENCE_MS, n = -1;
+	int64_t until = clock_ms() + PROCESS_PATIENCE_MS, n = -1;
 
 	while (n < at_least && clock_ms() < until) {
 		const json_t *v;
@@ -373,7 +372,7 @@ fake_acked(const char *id, int64_t at_least)
 bool
 fake_cancelled(const char *id)
 {
-	int64_t until = clock_ms() + PATIENCE_MS;
+	int64_t until = clock_ms() + PROCESS_PATIENCE_MS;
 	bool is = false;
 
 	while (!is && clock_ms() < until) {

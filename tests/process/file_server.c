@@ -13,6 +13,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "file_server.h"
+#include "process.h"
 
 enum { FILES_MAX = 32, PIECE = 4096, HEAD_MAX = 8192 };
 
@@ -126,7 +127,7 @@ wait_gone(int fd)
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	char byte;
 
-	while (poll(&p, 1, 20000) == 1 && recv(fd, &byte, 1, 0) > 0)
+	while (poll(&p, 1, PROCESS_PATIENCE_MS) == 1 && recv(fd, &byte, 1, 0) > 0)
 		;
 }
 
@@ -295,7 +296,7 @@ file_server_saw(const char *line)
 void
 file_server_wait_sent(size_t n)
 {
-	int64_t end = clock_ms() + 20000;
+	int64_t end = clock_ms() + PROCESS_PATIENCE_MS;
 	size_t sent = 0;
 
 	while (sent < n && clock_ms() < end) {

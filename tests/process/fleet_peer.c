@@ -36,14 +36,15 @@ fleet_start_worker(int i)
 void
 fleet_kill(int i)
 {
-	ck_assert_int_eq(process_end(&fleet_workers[i].process, SIGKILL, 5000),
+	ck_assert_int_eq(process_end(&fleet_workers[i].process, SIGKILL, PROCESS_END_MS),
 	    128 + SIGKILL);
 }
 
 int
-fleet_revive(int i, int timeout_ms)
+fleet_revive(int i)
 {
-	int status = process_wait(&fleet_workers[i].process, timeout_ms);
+	int status = process_wait(&fleet_workers[i].process,
+	    PROCESS_END_MS);
 
 	fleet_start_worker(i);
 	return status;
@@ -60,7 +61,7 @@ void
 fleet_restart_gateway(int sig)
 {
 	if (sig != 0)
-		process_end(&fleet_gateway, sig, 20000);
+		process_end(&fleet_gateway, sig, PROCESS_END_MS);
 	start_gateway();
 }
 
@@ -101,10 +102,10 @@ fleet_start(int n, const char *binary, const char *const extra[])
 void
 fleet_stop(void)
 {
-	ck_assert_int_eq(process_end(&fleet_gateway, SIGTERM, 35000), 0);
+	ck_assert_int_eq(process_end(&fleet_gateway, SIGTERM, PROCESS_END_MS), 0);
 	for (int i = 0; i < n_workers; i++) {
 		ck_assert_int_eq(process_end(&fleet_workers[i].process, SIGTERM,
-		    20000), 0);
+		    PROCESS_END_MS), 0);
 		process_remove_dir(fleet_workers[i].dir);
 	}
 	process_remove_dir(fleet_dir);
@@ -116,7 +117,7 @@ fleet_wait(const char *path, int status)
 	char text[4096];
 	int got = 0;
 
-	for (int i = 0; i < 500 && got != status; i++)
+	for (int i = 0; i < PROCESS_TRIES && got != status; i++)
 		if ((got = process_get(fleet_port, path, text, sizeof(text))) !=
 		    status)
 			usleep(20000);

@@ -36,9 +36,9 @@ void fleet_start_worker(int i);
 /* SIGKILL, and wait for its end. */
 void fleet_kill(int i);
 /* Wait for its own end, and start it again; its status. */
-int fleet_revive(int i, int timeout_ms);
+int fleet_revive(int i);
 
-/* Until GET path has status, at most 10 s. */
+/* Until GET path has status. */
 void fleet_wait(const char *path, int status);
 
 /* POST a chat: members is JSON with ' for ", put before the message. */

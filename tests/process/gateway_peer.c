@@ -51,7 +51,7 @@ gateway_wait_status(const char *path, int status)
 	char text[2048];
 	int got = 0;
 
-	for (int i = 0; i < 500 && got != status; i++) {
+	for (int i = 0; i < PROCESS_TRIES && got != status; i++) {
 		if ((got = process_get(gateway_port, path, text, sizeof(text))) !=
 		    status)
 			usleep(20000);
@@ -89,7 +89,7 @@ gateway_check_stream(struct http_client *c, const char *text)
 void
 gateway_stop(void)
 {
-	ck_assert_int_eq(process_end(&gateway, SIGTERM, 20000), 0);
+	ck_assert_int_eq(process_end(&gateway, SIGTERM, PROCESS_END_MS), 0);
 	ck_assert_msg(!process_logged(&gateway, "CANARY"),
 	    "a prompt is in the log");
 	process_remove_dir(gateway_dir);

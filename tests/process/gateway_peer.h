@@ -25,7 +25,7 @@ extern const char *gateway_options[3];
 /* The worker gets another life. */
 void gateway_restart_worker(bool ready);
 
-/* Until GET path answers status, at most 10 s. */
+/* Until GET path answers status. */
 void gateway_wait_status(const char *path, int status);
 
 /* Ask for a chat, and have the worker accept it; id [33]; the generate. */

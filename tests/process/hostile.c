@@ -11,7 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 20000, HEAD_MAX = 2048 };
+#include "process.h"
+
+enum { HEAD_MAX = 2048 };
 
 static const char folder[] = "tests/data/hostile";
 static const char chat_head[] = "{\"model\":\"m\",\"messages\":"
@@ -220,7 +222,7 @@ hostile_ask(int port, const void *bytes, size_t n)
 
 	/* It may answer before all is sent, and must not be waited for then. */
 	while (k > 0) {
-		ck_assert_msg(poll(&p, 1, PATIENCE_MS) > 0, "neither answer nor end");
+		ck_assert_msg(poll(&p, 1, PROCESS_PATIENCE_MS) > 0, "neither answer nor end");
 		if (p.revents & POLLIN) {
 			k = n_head < HEAD_MAX ?
 			    recv(p.fd, head + n_head, HEAD_MAX - n_head, 0) :

@@ -11,7 +11,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { PATIENCE_S = 20 };
+#include "process.h"
 
 static void
 start(struct http_client *c, int port, const struct buf *request)
@@ -20,7 +20,7 @@ start(struct http_client *c, int port, const struct buf *request)
 		.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
-	struct timeval limit = { .tv_sec = PATIENCE_S };
+	struct timeval limit = { .tv_sec = PROCESS_PATIENCE_MS / 1000 };
 
 	*c = (struct http_client){
 		.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),

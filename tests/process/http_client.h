@@ -5,7 +5,8 @@
 
 /*
  * A client that sees bytes: one request on one connection, read as it comes.
- * Fails the running test when it cannot connect or waits longer than 20 s.
+ * Fails the running test when it cannot connect or waits longer than
+ * PROCESS_PATIENCE_MS.
  */
 struct http_client {
 	int fd;

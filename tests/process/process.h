@@ -13,7 +13,15 @@
  * with posix_spawn, since NNG does not survive a fork(); so a test that uses
  * the bus runs with CK_NOFORK.
  */
-enum { PROCESS_ARGS_MAX = 32, PROCESS_READY_MS = 20000 };
+enum { PROCESS_ARGS_MAX = 32 };
+
+/* How long is waited for what should take some seconds at most: a machine may be slow,
+ * and a limit that nothing is proven by is there for a test that would hang. */
+enum {
+	PROCESS_READY_MS = 120000, PROCESS_END_MS = 120000,
+	PROCESS_PATIENCE_MS = 60000,	/* for an answer */
+	PROCESS_TRIES = 6000,		/* of looking again, after 10 ms or more */
+};
 
 struct process {
 	pid_t pid;		/* 0: not running */
@@ -25,7 +33,8 @@ struct process {
 void process_make_dir(char dir[64]);
 void process_remove_dir(const char *dir);
 
-/* A TCP port of 127.0.0.1 that nobody listens at now. */
+/* A TCP port of 127.0.0.1 that nobody listens at now; no other program of these tests is
+ * given it as long as this one runs, nor any connection that is made. */
 int process_free_port(void);
 
 /*
@@ -51,8 +60,9 @@ void process_abandon(struct process *p);
 int process_run(const char *dir, const char *const args[], char *text,
     size_t size);
 
-/* Does its log contain text? */
+/* Does its log contain text?  In how many lines? */
 bool process_logged(const struct process *p, const char *text);
+int process_log_lines(const struct process *p, const char *text);
 
 /* GET path from 127.0.0.1:port: the status, 0 if nobody answers; the whole
  * answer in text [size]. */

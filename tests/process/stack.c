@@ -75,7 +75,7 @@ stack_start(const char *const gateway_args[], const char *const worker_args[])
 	append(line, append(line, 0, gateway), gateway_args);
 	process_start(&stack_gateway, stack_dir, "gateway", line);
 	process_ready(&stack_gateway);
-	for (int i = 0; i < 500 && process_get(stack_port, "/readyz", text,
+	for (int i = 0; i < PROCESS_TRIES && process_get(stack_port, "/readyz", text,
 	    sizeof(text)) != 200; i++)
 		usleep(20000);
 	ck_assert_int_eq(process_get(stack_port, "/readyz", text,
@@ -85,8 +85,8 @@ stack_start(const char *const gateway_args[], const char *const worker_args[])
 void
 stack_stop(void)
 {
-	ck_assert_int_eq(process_end(&stack_gateway, SIGTERM, 20000), 0);
-	ck_assert_int_eq(process_end(&stack_worker, SIGTERM, 20000), 0);
+	ck_assert_int_eq(process_end(&stack_gateway, SIGTERM, PROCESS_END_MS), 0);
+	ck_assert_int_eq(process_end(&stack_worker, SIGTERM, PROCESS_END_MS), 0);
 	process_remove_dir(stack_dir);
 	stack_dir[0] = '\0';
 }

@@ -91,7 +91,7 @@ START_TEST(a_killed_worker_goes_on_with_the_same_tokens)
 	text = strdup(s->text.data);
 	ck_assert_int_eq(worker_generate(&w, 2, json_deep_copy(body), 0, &e), 0);
 	s = worker_read_some(&w, 2, 20);
-	ck_assert_int_eq(process_end(&w.process, SIGKILL, 5000), 128 + SIGKILL);
+	ck_assert_int_eq(process_end(&w.process, SIGKILL, PROCESS_END_MS), 128 + SIGKILL);
 	worker_start(&w, patient);
 
 	for (int i = 0; i < s->n_tokens; i++)
@@ -330,7 +330,7 @@ START_TEST(sigterm_drains_and_exits_with_0)
 	    0, &e), 0);
 	kill(w.process.pid, SIGTERM);
 	ck_assert_int_eq(worker_read(&w, 1)->n_tokens, 200);
-	ck_assert_int_eq(process_wait(&w.process, 100000), 0);
+	ck_assert_int_eq(process_wait(&w.process, PROCESS_END_MS), 0);
 	worker_start(&w, patient);
 }
 END_TEST
@@ -340,7 +340,7 @@ START_TEST(one_thread_or_two_give_the_same_text)
 	static const char *const threads[] = { "1", "2", "3" };
 
 	for (int i = 0; i < 3; i++) {
-		ck_assert_int_eq(process_end(&w.process, SIGTERM, 15000), 0);
+		ck_assert_int_eq(process_end(&w.process, SIGTERM, PROCESS_END_MS), 0);
 		worker_start(&w, (const char *const[]){ "--threads", threads[i],
 		    "--slots", "2", NULL });
 		ck_assert_str_eq(worker_ask(&w, i, "say hello",

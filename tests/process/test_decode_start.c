@@ -177,7 +177,7 @@ END_TEST
 START_TEST(it_starts_again_after_kill_9_in_the_same_directory)
 {
 	for (int i = 0; i < 3; i++) {
-		ck_assert_int_eq(process_end(&w.process, SIGKILL, 5000),
+		ck_assert_int_eq(process_end(&w.process, SIGKILL, PROCESS_END_MS),
 		    128 + SIGKILL);
 		worker_start(&w, NULL);
 		ck_assert_str_eq(worker_ask(&w, i, "say hello", NULL)->finish,

@@ -40,7 +40,7 @@ START_TEST(while_the_model_loads_the_bytes_are_llama_servers)
 	char text[2048];
 
 	fake_open(gateway_dir);
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < PROCESS_TRIES; i++) {
 		process_get(gateway_port, "/health", text, sizeof(text));
 		if (strstr(text, "Loading") != NULL)
 			break;
@@ -69,7 +69,7 @@ START_TEST(a_model_that_failed_its_self_check_is_shown_and_not_served)
 
 	gateway_restart_worker(false);
 	fake_fails_selfcheck();
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < PROCESS_TRIES; i++) {
 		process_get(gateway_port, "/readyz", text, sizeof(text));
 		if (strstr(text, "failed") != NULL)
 			break;
@@ -305,7 +305,7 @@ START_TEST(sigterm_lets_a_stream_end)
 	http_until(&c, ": ping");
 	fake_piece(id, 1, 1, " two", "stop", false);
 	gateway_check_stream(&c, "one two");
-	ck_assert_int_eq(process_wait(&gateway, 20000), 0);
+	ck_assert_int_eq(process_wait(&gateway, PROCESS_END_MS), 0);
 	ck_assert(process_logged(&gateway, "stopped cut=0"));
 	ck_assert_msg(!process_logged(&gateway, "CANARY"),
 	    "a prompt is in the log");

@@ -122,7 +122,7 @@ START_TEST(tokens_are_charged_as_they_were_used)
 	stack_post(&c, "CANARY-tokens", chat, "", HELLO);
 	ck_assert_int_eq(http_status(&c), 200);
 	http_close(&c);
-	for (int i = 0; i < 200; i++) {		/* corrected when it is over */
+	for (int i = 0; i < PROCESS_TRIES; i++) {	/* corrected when it is over */
 		stack_get(&c, "CANARY-tokens", "/v1/models");
 		ck_assert(stack_header(&c, "x-ratelimit-remaining-tokens",
 		    value, sizeof(value)));
@@ -147,7 +147,7 @@ reload(const char *keys, const char *says)
 {
 	stack_keys(keys);
 	ck_assert_int_eq(kill(stack_gateway.pid, SIGHUP), 0);
-	for (int i = 0; i < 500 && !process_logged(&stack_gateway, says); i++)
+	for (int i = 0; i < PROCESS_TRIES && !process_logged(&stack_gateway, says); i++)
 		usleep(10000);
 	ck_assert(process_logged(&stack_gateway, says));
 }
@@ -183,7 +183,7 @@ START_TEST(the_log_has_names_and_no_keys)
 	stack_post(&c, "CANARY-new-1", chat, "", HELLO);
 	ck_assert_int_eq(http_status(&c), 200);
 	http_close(&c);
-	for (int i = 0; i < 500 && !process_logged(&stack_gateway,
+	for (int i = 0; i < PROCESS_TRIES && !process_logged(&stack_gateway,
 	    "key=eve method=POST route=/v1/chat/completions status=200"); i++)
 		usleep(10000);
 	ck_assert(process_logged(&stack_gateway,
@@ -332,9 +332,9 @@ START_TEST(who_finds_no_worker_is_served_when_it_comes_as_told)
 	char text[2048];
 
 	stack_start(NULL, NULL);
-	ck_assert_int_eq(process_end(&stack_worker, SIGKILL, 5000),
+	ck_assert_int_eq(process_end(&stack_worker, SIGKILL, PROCESS_END_MS),
 	    128 + SIGKILL);
-	for (int i = 0; i < 500 && process_get(stack_port, "/readyz", text,
+	for (int i = 0; i < PROCESS_TRIES && process_get(stack_port, "/readyz", text,
 	    sizeof(text)) != 503; i++)
 		usleep(10000);
 	served = 0;

@@ -25,12 +25,20 @@ start(void)
 static void
 wait_idle(void)
 {
-	int64_t until = clock_ms() + 10000;
-
-	while (fleet_metric("onebit_gateway_upstream_load") > 0 &&
-	    clock_ms() < until)
-		usleep(20000);
+	for (int i = 0; i < PROCESS_TRIES &&
+	    fleet_metric("onebit_gateway_upstream_load") > 0; i++)
+		usleep(10000);
 	ck_assert_double_eq(fleet_metric("onebit_gateway_upstream_load"), 0);
+}
+
+/* Until it is n or more. */
+static void
+wait_metric(const char *name, double n)
+{
+	int64_t until = clock_ms() + PROCESS_PATIENCE_MS;
+
+	while (fleet_metric(name) < n)
+		ck_assert_msg(clock_ms() < until, "%s stays below %g", name, n);
 }
 
 /* Its log says how far it came. */
@@ -60,11 +68,10 @@ START_TEST(when_a_client_leaves_the_work_for_it_ends)
 	    "Tell me a story.");
 	if (_i < 2)
 		http_until(&c, "\"content\":\"");
-	while (fleet_metric("onebit_gateway_upstream_load") < 1)
-		;
+	wait_metric("onebit_gateway_upstream_load", 1);
 	http_close(&c);
 	wait_idle();
-	for (int i = 0; i < 500 && generated_at_cancel() < 0; i++)
+	for (int i = 0; i < PROCESS_TRIES && generated_at_cancel() < 0; i++)
 		usleep(10000);
 	ck_assert_int_ge(generated_at_cancel(), 0);
 	ck_assert_int_lt(generated_at_cancel(), 800);
@@ -92,10 +99,9 @@ START_TEST(sigterm_lets_all_that_runs_come_to_its_end)
 	fleet_ask(&many, LONG("'stream':true,'n':3,"), "Tell me a story.");
 	http_until(&many, "\"index\":2");
 	fleet_ask(&whole, LONG("'stream':false,"), "Tell me a story.");
-	while (fleet_metric("onebit_gateway_active_streams") < 3)
-		;
+	wait_metric("onebit_gateway_active_streams", 3);
 	kill(fleet_gateway.pid, SIGTERM);
-	for (int i = 0; i < 500 && process_get(fleet_port, "/readyz", text,
+	for (int i = 0; i < PROCESS_TRIES && process_get(fleet_port, "/readyz", text,
 	    sizeof(text)) == 200; i++)
 		usleep(10000);
 	if (process_get(fleet_port, "/readyz", text, sizeof(text)) != 0) {
@@ -117,7 +123,7 @@ START_TEST(sigterm_lets_all_that_runs_come_to_its_end)
 	ck_assert_int_eq(http_status(&whole), 200);
 	ck_assert(http_has(&whole, "\"finish_reason\":\"length\""));
 	http_close(&whole);
-	ck_assert_int_eq(process_wait(&fleet_gateway, 20000), 0);
+	ck_assert_int_eq(process_wait(&fleet_gateway, PROCESS_END_MS), 0);
 	ck_assert(process_logged(&fleet_gateway, "stopped cut=0"));
 	fleet_restart_gateway(0);
 }

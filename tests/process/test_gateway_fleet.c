@@ -20,7 +20,7 @@ enum { TURNS = 5, STREAMS = 6 };
 static void
 wait_ready(int n)
 {
-	for (int i = 0; i < 500 && (int)fleet_metric(
+	for (int i = 0; i < PROCESS_TRIES && (int)fleet_metric(
 	    "onebit_gateway_upstream_ready") != n; i++)
 		usleep(20000);
 	ck_assert_int_eq((int)fleet_metric("onebit_gateway_upstream_ready"), n);
@@ -30,7 +30,7 @@ wait_ready(int n)
 static void
 wait_idle(void)
 {
-	for (int i = 0; i < 500 &&
+	for (int i = 0; i < PROCESS_TRIES &&
 	    fleet_metric("onebit_gateway_upstream_load") > 0; i++)
 		usleep(20000);
 }
@@ -57,22 +57,14 @@ check_get(const char *path, int status, const char *part)
 static int
 n_done(int i)
 {
-	FILE *f = fopen(fleet_workers[i].process.log, "r");
-	char line[1024];
-	int n = 0;
-
-	ck_assert_ptr_nonnull(f);
-	while (fgets(line, sizeof(line), f) != NULL)
-		n += strstr(line, "done id=") != NULL;
-	fclose(f);
-	return n;
+	return process_log_lines(&fleet_workers[i].process, "done id=");
 }
 
 /* Until all of them together have ended n: they say so after the answer. */
 static void
 wait_done(int n)
 {
-	for (int i = 0; i < 500 && n_done(0) + n_done(1) + n_done(2) < n; i++)
+	for (int i = 0; i < PROCESS_TRIES && n_done(0) + n_done(1) + n_done(2) < n; i++)
 		usleep(10000);
 }
 

@@ -21,7 +21,6 @@
 enum {
 	N_MUTATIONS = 10000, N_SLOW = 500, N_DRIPS = 50, N_FLOODS = 100, N_READERS = 8,
 	ROOM = 4096,			/* of what is damaged */
-	HOST_PATIENCE_MS = 20000,
 };
 
 static struct hostiles cases;
@@ -45,7 +44,7 @@ phase_begins(void)
 static void
 phase_ends(void)
 {
-	int64_t until = clock_ms() + HOST_PATIENCE_MS, grown;
+	int64_t until = clock_ms() + PROCESS_PATIENCE_MS, grown;
 	char text[512];
 
 	ck_assert_int_eq(process_get(gateway_port, "/livez", text, sizeof(text)), 200);
@@ -128,7 +127,7 @@ await_end(int fd)
 	int status = 0;
 
 	while (k > 0 && n < sizeof(text) - 1) {
-		ck_assert_msg(poll(&p, 1, HOST_PATIENCE_MS) == 1, "it is not closed");
+		ck_assert_msg(poll(&p, 1, PROCESS_PATIENCE_MS) == 1, "it is not closed");
 		if ((k = recv(fd, text + n, sizeof(text) - 1 - n, 0)) > 0)
 			n += (size_t)k;
 	}
@@ -162,7 +161,7 @@ START_TEST(a_body_that_drips_is_given_up)
 {
 	static const char head[] = "POST /v1/chat/completions HTTP/1.1\r\n"
 	    "Host: localhost\r\nContent-Length: 100000\r\n\r\n{";
-	int64_t until = clock_ms() + HOST_PATIENCE_MS;
+	int64_t until = clock_ms() + PROCESS_PATIENCE_MS;
 	int fds[N_DRIPS], n_open = N_DRIPS;
 
 	phase_begins();

@@ -103,7 +103,7 @@ START_TEST(two_halves_make_the_text)
 		fleet_start_worker(0);
 	if (_i == 2) {
 		http_rest(&c);	/* it may not be back: as it is said */
-		for (int k = 0; k < 50 && http_status(&c) == 503; k++) {
+		for (int k = 0; k < PROCESS_TRIES && http_status(&c) == 503; k++) {
 			http_close(&c);
 			usleep(200000);
 			take_up(&c, id, strlen(first), mine);

@@ -102,7 +102,7 @@ START_TEST(it_costs_two_crashes_and_nobody_elses_text)
 		http_until(&c[i], "\"content\":\"");
 	ask_poison(&bad, _i == 0, 1);
 	for (int k = 0; k < 2; k++)
-		ck_assert_int_eq(fleet_revive(0, 20000), 128 + SIGABRT);
+		ck_assert_int_eq(fleet_revive(0), 128 + SIGABRT);
 	check_refused(&bad, _i == 0);
 	for (int i = 0; i < STREAMS; i++) {
 		text = fleet_text(&c[i]);
@@ -117,6 +117,22 @@ START_TEST(it_costs_two_crashes_and_nobody_elses_text)
 }
 END_TEST
 
+/* Until the worker hangs for the n-th time; false if the request that makes it hang was
+ * convicted instead. */
+static bool
+wait_hangs(int n)
+{
+	for (int i = 0; i < PROCESS_TRIES; i++) {
+		if (process_log_lines(&fleet_workers[0].process,
+		    "poison: it hangs") >= n)
+			return true;
+		if (fleet_metric("onebit_gateway_convicted_total") >= 1)
+			return false;
+		usleep(10000);
+	}
+	ck_abort_msg("the worker does not hang");
+}
+
 /* As the service manager's watchdog does it, when no sign of life comes. */
 START_TEST(one_that_hangs_is_ended_and_does_the_same)
 {
@@ -129,14 +145,11 @@ START_TEST(one_that_hangs_is_ended_and_does_the_same)
 	}
 	ask_poison(&bad, true, 1);
 	http_until(&bad, "\"content\":\"");
-	/* It is not told when it hangs: it may be ended once too early. */
-	for (int k = 0; k < 6 &&
-	    fleet_metric("onebit_gateway_convicted_total") < 1; k++) {
-		sleep(1);
+	for (int k = 1; wait_hangs(k); k++) {
+		ck_assert_int_le(k, 2);
 		ck_assert_int_eq(process_end(&fleet_workers[0].process, SIGABRT,
-		    5000), 128 + SIGABRT);
+		    PROCESS_END_MS), 128 + SIGABRT);
 		fleet_start_worker(0);
-		usleep(500000);
 	}
 	check_refused(&bad, true);
 	for (int i = 0; i < 2; i++) {

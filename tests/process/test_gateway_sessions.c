@@ -47,7 +47,7 @@ turn(const char *key, const char *headers, const char *body, char *state,
 
 	stack_post(&c, key, chat, headers, body);
 	/* Just after a restart: as any client would. */
-	for (int i = 0; i < 10 && http_status(&c) == 503; i++) {
+	for (int i = 0; i < PROCESS_TRIES && http_status(&c) == 503; i++) {
 		http_close(&c);
 		usleep(200000);
 		stack_post(&c, key, chat, headers, body);
@@ -292,12 +292,12 @@ START_TEST(a_saved_one_is_there_after_a_restart_of_the_worker)
 	v = look("key-of-ann", "one");
 	ck_assert(is(v, "saved"));
 	json_decref(v);
-	ck_assert_int_eq(process_end(&stack_worker, SIGKILL, 5000),
+	ck_assert_int_eq(process_end(&stack_worker, SIGKILL, PROCESS_END_MS),
 	    128 + SIGKILL);
 	stack_start_worker();
 	/* 503 as long as the gateway does not know it, 404 before it has read
 	 * what is on the disk. */
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < PROCESS_TRIES; i++) {
 		struct http_client c;
 		int status;
 
@@ -350,7 +350,7 @@ begin_story(struct http_client *c, const char *headers, const char *members)
 	http_post(c, stack_port, chat, lines, body);
 	http_until(c, "\r\n\r\n");
 	/* A test before this one may have restarted the worker. */
-	for (int i = 0; i < 20 && http_status(c) == 503; i++) {
+	for (int i = 0; i < PROCESS_TRIES && http_status(c) == 503; i++) {
 		http_close(c);
 		usleep(200000);
 		http_post(c, stack_port, chat, lines, body);

@@ -32,7 +32,7 @@ START_TEST(a_second_gateway_is_refused)
 	ck_assert_int_eq(process_run(other, same_dir, text, sizeof(text)), 1);
 	ck_assert_int_eq(process_run(other, same_port, text, sizeof(text)), 1);
 	ck_assert_int_eq(process_get(port, "/livez", text, sizeof(text)), 200);
-	ck_assert_int_eq(process_end(&p, SIGTERM, 10000), 0);
+	ck_assert_int_eq(process_end(&p, SIGTERM, PROCESS_END_MS), 0);
 	process_remove_dir(dir);
 	process_remove_dir(other);
 }
@@ -64,7 +64,7 @@ START_TEST(an_open_door_is_said_loudly)
 	process_ready(&p);
 	ck_assert_int_eq(process_logged(&p, "NO API KEY IS ASKED FOR"),
 	    exposures[_i].warns);
-	ck_assert_int_eq(process_end(&p, SIGTERM, 10000), 0);
+	ck_assert_int_eq(process_end(&p, SIGTERM, PROCESS_END_MS), 0);
 	process_remove_dir(dir);
 }
 END_TEST
@@ -131,7 +131,7 @@ START_TEST(keys_guard_all_but_health)
 		http_close(&c);
 	}
 	ck_assert(!process_logged(&p, "secret-key"));
-	ck_assert_int_eq(process_end(&p, SIGTERM, 10000), 0);
+	ck_assert_int_eq(process_end(&p, SIGTERM, PROCESS_END_MS), 0);
 	process_remove_dir(other);
 }
 END_TEST

@@ -60,7 +60,7 @@ start(void)
 	process_ready(&gateway);
 	ck_assert_int_eq(process_get(port, "/readyz", text, sizeof(text)), 503);
 	start_worker();
-	for (int i = 0; i < 500 && process_get(port, "/readyz", text,
+	for (int i = 0; i < PROCESS_TRIES && process_get(port, "/readyz", text,
 	    sizeof(text)) != 200; i++)
 		usleep(20000);
 	ck_assert_int_eq(process_get(port, "/readyz", text, sizeof(text)), 200);
@@ -69,8 +69,8 @@ start(void)
 static void
 stop(void)
 {
-	ck_assert_int_eq(process_end(&gateway, SIGTERM, 20000), 0);
-	ck_assert_int_eq(process_end(&worker, SIGTERM, 20000), 0);
+	ck_assert_int_eq(process_end(&gateway, SIGTERM, PROCESS_END_MS), 0);
+	ck_assert_int_eq(process_end(&worker, SIGTERM, PROCESS_END_MS), 0);
 	process_remove_dir(dir);
 	process_remove_dir(worker_dir);
 }
@@ -165,7 +165,7 @@ START_TEST(a_killed_worker_costs_a_pause_and_no_text)
 	ck_assert_uint_gt(whole.len, 500);
 	http_post(&c, port, chat, "", STORY);
 	http_until(&c, "\"content\":\" ");
-	ck_assert_int_eq(process_end(&worker, SIGKILL, 5000), 128 + SIGKILL);
+	ck_assert_int_eq(process_end(&worker, SIGKILL, PROCESS_END_MS), 128 + SIGKILL);
 	ck_assert(!http_has(&c, "[DONE]"));
 	start_worker();
 	http_rest(&c);

@@ -18,8 +18,7 @@
 
 #include "buf.h"
 #include "mcp_peers.h"
-
-enum { PATIENCE_MS = 10000 };
+#include "process.h"
 
 #define INITIALIZE "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\"," \
 	"\"params\":{\"protocolVersion\":\"2025-06-18\",\"capabilities\":{}," \
@@ -80,7 +79,7 @@ exit_status(pid_t pid)
 	return WEXITSTATUS(status);
 }
 
-/* All that fd gives until its end or PATIENCE_MS of silence; NUL-terminated. */
+/* All that fd gives until its end or PROCESS_PATIENCE_MS of silence; NUL-terminated. */
 static void
 drain(int fd, struct buf *b)
 {
@@ -89,7 +88,7 @@ drain(int fd, struct buf *b)
 	ssize_t n;
 
 	buf_adds(b, "");
-	while (poll(&p, 1, PATIENCE_MS) > 0 &&
+	while (poll(&p, 1, PROCESS_PATIENCE_MS) > 0 &&
 	    (n = read(fd, piece, sizeof(piece))) > 0)
 		buf_add(b, piece, (size_t)n);
 }
@@ -321,10 +320,10 @@ start_http(int *port)
 	char bind_to[32];
 	pid_t pid;
 
-	close(mcp_peers_listen(port));
+	*port = process_free_port();
 	snprintf(bind_to, sizeof(bind_to), "127.0.0.1:%d", *port);
 	pid = start(-1, -1, -1, "--bind", bind_to, "--runtime-dir", dir);
-	for (int ms = 0; ms < PATIENCE_MS; ms += 20) {
+	for (int ms = 0; ms < PROCESS_PATIENCE_MS; ms += 20) {
 		http(*port, "GET /livez HTTP/1.1", NULL, &b);
 		if (status_of(&b) == 200)
 			break;

@@ -172,7 +172,7 @@ START_TEST(a_pull_that_is_killed_loses_nothing)
 	pull_says("another 1bit-halo-pkg is at work on 'big'");
 	ck_assert_int_eq(RUN("rm", "big"), 2);
 	pull_says("another 1bit-halo-pkg is at work on 'big'");
-	ck_assert_int_eq(process_end(&p, SIGKILL, 5000), 128 + SIGKILL);
+	ck_assert_int_eq(process_end(&p, SIGKILL, PROCESS_END_MS), 128 + SIGKILL);
 	ck_assert_int_gt(pull_size("big.part"), 0);
 	ck_assert_int_eq(RUN("pull", pull_url("/big")), NO_MODEL);
 	ck_assert(file_server_saw("Range: bytes="));

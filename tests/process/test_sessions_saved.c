@@ -25,7 +25,7 @@ START_TEST(a_pinned_session_survives_a_kill)
 	chat_wait_saved(CHAT_A);
 	want = chat_forked(&c, "And then?", 12);
 	worker_forget(&chat_worker);
-	process_end(&chat_worker.process, SIGKILL, 10000);
+	process_end(&chat_worker.process, SIGKILL, PROCESS_END_MS);
 	chat_start(NULL, NULL, NULL, NULL);
 	ck_assert_int_eq(chat_member_of(CHAT_A, "n_resident"), 0);
 	ck_assert_int_eq(chat_member_of(CHAT_A, "pinned"), 1);
@@ -47,7 +47,7 @@ START_TEST(at_its_end_the_worker_saves_what_it_remembers)
 	chat_turn(&c, CHAT_STORY, 40);
 	want = chat_forked(&c, "And then?", 12);
 	worker_forget(&chat_worker);
-	ck_assert_int_eq(process_end(&chat_worker.process, SIGTERM, 60000), 0);
+	ck_assert_int_eq(process_end(&chat_worker.process, SIGTERM, PROCESS_END_MS), 0);
 	chat_start("--kv", _i == 0 ? "f16" : "i8", NULL, NULL);
 	ck_assert_str_eq(chat_turn(&c, "And then?", 12), want);
 	ck_assert_str_eq(chat_state(&c), "restored");
@@ -91,7 +91,7 @@ START_TEST(a_snapshot_that_is_damaged_is_as_if_there_were_none)
 	chat_turn(&c, CHAT_STORY, 40);
 	want = chat_reference(&c, "And then?", 12);
 	worker_forget(&chat_worker);
-	ck_assert_int_eq(process_end(&chat_worker.process, SIGTERM, 60000), 0);
+	ck_assert_int_eq(process_end(&chat_worker.process, SIGTERM, PROCESS_END_MS), 0);
 	spoil(_i);
 	chat_start(NULL, NULL, NULL, NULL);
 	ck_assert_str_eq(chat_turn(&c, "And then?", 12), want);
@@ -113,7 +113,7 @@ START_TEST(a_snapshot_of_another_setting_is_refused_and_kept)
 	chat_start("--kv", "f16", NULL, NULL);
 	chat_turn(&c, CHAT_STORY, 40);
 	worker_forget(&chat_worker);
-	ck_assert_int_eq(process_end(&chat_worker.process, SIGTERM, 60000), 0);
+	ck_assert_int_eq(process_end(&chat_worker.process, SIGTERM, PROCESS_END_MS), 0);
 	chat_start("--kv", "i8", NULL, NULL);
 	want = chat_reference(&c, "And then?", 12);
 	ck_assert_str_eq(chat_turn(&c, "And then?", 12), want);

@@ -128,7 +128,7 @@ worker_start(struct worker *w, const char *const extra[])
 		    SILENCE_MS, on_event, w, &e), 0);
 	}
 	/* After a restart the client dials again, in its own time. */
-	for (int i = 0; i < 100 && r != 0; i++) {
+	for (int i = 0; i < PROCESS_TRIES && r != 0; i++) {
 		r = process_call(w->client, UNIT_TYPE_health, json_object(),
 		    &health, &e);
 		if (r != 0)
