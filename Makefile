@@ -144,6 +144,8 @@ $B/bin/proto_doc: $B/tools/proto_doc.o
 $B/tools/bench/%: CPPFLAGS += -Iservices/decode -Itools
 $B/bin/head: $B/tools/bench/head.o $B/libdecode.a
 $B/bin/head_stages: $B/tools/bench/head_stages.o $B/libdecode.a
+$B/tools/gpu/%: CPPFLAGS += -Iservices/decode -Itools
+$B/bin/gpu_bench: $(patsubst %.c,$B/%.o,$(wildcard tools/gpu/*.c)) $B/libdecode.a
 $B/bin/gemv: $(patsubst %,$B/tools/bench/%.o,gemv gemv_peak gemv_formats gemv_dense) $B/libdecode.a
 # The load of tools/bench/gateway.sh.
 $B/bin/streams: $(patsubst %,$B/tools/bench/%.o,streams streams_clients streams_worker)
@@ -170,7 +172,7 @@ $B/%.o: %.c
 	@echo "  CC    $<"
 	$Q$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
 
-tests: $(TESTS)
+tests: $(TESTS) $(if $(GPU_AMD)$(GPU_CUDA),$B/bin/gpu_bench)
 unit: all tests
 	$Qtests/run.sh $B "$(SOURCES)" $(TESTS)
 check:

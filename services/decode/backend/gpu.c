@@ -8,11 +8,10 @@
 #include <string.h>
 
 #include "backend/gpu.h"
-#include "backend/gpu_code.h"
+#include "backend/gpu_module.h"
 
 enum {
 	GRAPH_ROWS = 32,	/* of more the launches are short beside the work */
-	CUDA_SHARED_MAX = 8,	/* CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES */
 	STREAM_NON_BLOCKING = 1,
 };
 
@@ -214,38 +213,15 @@ gpu_close(struct backend *b)
 	*b = (struct backend){ 0 };
 }
 
-/* The first code object that the device takes. */
 static int
 load_code(struct gpu *g, struct err *e)
 {
-	char names[128] = "none";
-	size_t used = 0;
-	int r;
+	int r = gpu_module_load(&g->d, g->device_name, &g->module, e);
 
-	for (const struct gpu_code *c = gpu_codes; c->name != NULL; c++) {
-		int n;
-
-		if (c->cuda != g->d.cuda)
-			continue;
-		if (g->d.module_load(&g->module, c->begin) == 0)
-			break;
-		g->module = NULL;
-		n = snprintf(names + used, sizeof(names) - used, "%s%s",
-		    used > 0 ? ", " : "", c->name);
-		used += n > 0 && (size_t)n < sizeof(names) - used ? (size_t)n : 0;
-	}
-	if (g->module == NULL)
-		return err_set(e, ERR_NOT_FOUND, "no GPU: %.60s takes none of the code "
-		    "objects of this build (%.100s)", g->device_name, names);
-	for (int i = 0; i < N_GPU_KERNELS; i++) {
-		if ((r = g->d.module_function(&g->functions[i], g->module,
-		    kernel_names[i])) != 0)
-			return gpu_check(g, r, kernel_names[i], e);
-		if (g->d.cuda && (r = g->d.function_set(g->functions[i],
-		    CUDA_SHARED_MAX, GPU_SMEM)) != 0)
-			return gpu_check(g, r, kernel_names[i], e);
-	}
-	return 0;
+	for (int i = 0; i < N_GPU_KERNELS && r == 0; i++)
+		r = gpu_check(g, gpu_module_kernel(&g->d, g->module, kernel_names[i],
+		    &g->functions[i]), kernel_names[i], e);
+	return r;
 }
 
 static int

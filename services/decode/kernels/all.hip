@@ -8,3 +8,4 @@
 #include "head.hip"
 #include "top.hip"
 #include "copy.hip"
+#include "measure.hip"

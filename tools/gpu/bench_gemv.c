@@ -1,0 +1,130 @@
+/*
+ * The ternary products of 1 to GPU_FEW rows.  So many distinct matrices that no cache holds
+ * them are multiplied one after another, as in a step; and, for what a launch costs, all
+ * of them as one matrix in one launch.
+ */
+#include <stdio.h>
+
+#include "gpu/bench.h"
+
+enum mode { SET, ADD, GATE };
+
+static const char *const mode_names[] = { "set", "add", "gate" };
+
+static const struct shape {
+	const char *name;
+	enum mode mode;
+	int n_rows;		/* of the matrix, of gate and up together; 0: as many as
+				 * all the weights are */
+	int n_in;
+} shapes[] = {
+	{ "qkv", SET, 3840, 2560 },
+	{ "o", ADD, 2560, 2560 },
+	{ "gate and up", GATE, 13824, 2560 },
+	{ "down", ADD, 2560, 6912 },
+	{ "large", SET, 16384, 8192 },
+	{ "one launch", SET, 0, 2560 },
+	{ "one launch", GATE, 0, 2560 },
+	{ "one launch", ADD, 0, 6912 },
+};
+enum { N_SHAPES = sizeof(shapes) / sizeof(shapes[0]) };
+
+/* Products of one shape with rows rows. */
+struct work {
+	void *kernel;
+	struct gpu_product p;
+	int n_matrices;
+	size_t codes, scales;	/* bytes of a matrix */
+	unsigned blocks;
+	size_t shared;
+};
+
+static int
+launch(struct bench *b, void *arg, struct err *e)
+{
+	const struct work *w = arg;
+	int r = 0;
+
+	for (int i = 0; i < w->n_matrices && r == 0; i++) {
+		struct gpu_product p = w->p;
+
+		p.w.codes += (size_t)i * w->codes;
+		p.w.scales += (size_t)i * w->scales / sizeof(float);
+		r = bench_launch(b, w->kernel, w->blocks, 1, 1, GPU_THREADS, w->shared, &p, e);
+	}
+	return r;
+}
+
+static int
+measure(struct bench *b, const struct shape *s, struct work *w, int rows, int size,
+    struct err *e)
+{
+	double bytes = (double)w->n_matrices * (double)(w->codes + w->scales), seconds = 0;
+	char name[32];
+	int r;
+
+	snprintf(name, sizeof(name), "gpu_gemv_%s_%d", mode_names[s->mode], rows);
+	w->p.n_rows = rows;
+	w->shared = (size_t)w->p.w.units * 64 << size;
+	if (w->shared > GPU_SMEM)
+		return 0;
+	if ((r = bench_kernel(b, name, &w->kernel, e)) != 0 ||
+	    (r = bench_time(b, launch, w, &seconds, e)) != 0)
+		return r;
+	printf("%-16s %-11s %4d x %6d x %4d %8.2f us each %8.1f GB/s %5.1f %% of read\n",
+	    name, s->name, w->n_matrices, (int)(w->codes / 16 / (size_t)w->p.w.units), s->n_in,
+	    seconds * 1e6 / w->n_matrices, bytes / seconds / 1e9,
+	    100 * bytes / seconds / b->read);
+	return 0;
+}
+
+/* A shape's matrices and activations, and their product with 1, 2, 4 and 8 rows. */
+static int
+one_shape(struct bench *b, const struct shape *s, struct err *e)
+{
+	size_t row = (size_t)s->n_in / 4, all = b->weights_bytes / row / 32 * 32 + 32;
+	size_t rows = b->small ? 64 : s->n_rows > 0 ? (size_t)s->n_rows : all;
+	size_t n = (all + rows - 1) / rows, outs = rows / (s->mode == GATE ? 2 : 1);
+	struct gpu_matrix m = { .n_out = (int32_t)outs, .units = s->n_in / 64,
+		.group = s->n_in, .n_groups = 1, .lanes = 32 };
+	struct work w = { .n_matrices = (int)n, .codes = rows * row,
+		.scales = rows * sizeof(float) };
+	uint8_t *codes = NULL;
+	float *scales = NULL, *x = NULL, *norm = NULL;
+	int r;
+
+	w.blocks = (unsigned)((outs + GPU_WAVES - 1) / GPU_WAVES);
+	w.p = (struct gpu_product){ .x_stride = s->n_in, .y_stride = m.n_out,
+		.n_in = s->n_in, .eps = 1e-5f };
+	if ((r = bench_take(b, n * w.codes, &codes, e)) != 0 ||
+	    (r = bench_take(b, n * w.scales, &scales, e)) != 0 ||
+	    (r = bench_take(b, GPU_FEW * (size_t)s->n_in * sizeof(float), &x, e)) != 0 ||
+	    (r = bench_take(b, (size_t)s->n_in * sizeof(float), &norm, e)) != 0 ||
+	    (r = bench_take(b, GPU_FEW * outs * sizeof(float), &w.p.y, e)) != 0 ||
+	    (r = bench_fill(b, codes, n * w.codes, BENCH_CODES, e)) != 0 ||
+	    (r = bench_fill(b, scales, n * w.scales, BENCH_F32, e)) != 0 ||
+	    (r = bench_fill(b, x, GPU_FEW * (size_t)s->n_in * sizeof(float), BENCH_F32,
+	    e)) != 0 ||
+	    (r = bench_fill(b, norm, (size_t)s->n_in * sizeof(float), BENCH_F32, e)) != 0)
+		goto end;
+	m.codes = codes;
+	m.scales = scales;
+	w.p.w = m;
+	w.p.x = x;
+	w.p.norm = norm;
+	for (int size = 0; 1 << size <= GPU_FEW && r == 0; size++)
+		r = measure(b, s, &w, 1 << size, size, e);
+end:
+	bench_free(b);
+	return r;
+}
+
+int
+bench_gemv(struct bench *b, struct err *e)
+{
+	int r = b->read > 0 ? 0 : bench_device_memory(b, e);
+
+	for (int i = 0; i < N_SHAPES && r == 0; i++)
+		r = one_shape(b, &shapes[i], e);
+	return r;
+}
