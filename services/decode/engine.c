@@ -63,12 +63,14 @@ engine_create(const struct engine_config *c, struct engine **out,
 	en->n_logits = (int)n_logits;
 	en->logits = calloc((n_logits + SCHEDULER_SCORED_MAX) *
 	    (size_t)c->job.model->vocab, sizeof(*en->logits));
+	en->top = calloc(n_logits * BACKEND_TOP_MAX, sizeof(*en->top));
 	en->hidden = calloc((size_t)c->step_rows *
 	    (size_t)c->job.model->hidden, sizeof(*en->hidden));
 	en->chosen = calloc(n_logits, sizeof(*en->chosen));
 	en->logprobs = calloc(n_logits * LOGPROBS_ROW, sizeof(*en->logprobs));
 	if (en->plan.rows == NULL || en->plan.shares == NULL ||
-	    en->logits == NULL || en->chosen == NULL || en->logprobs == NULL)
+	    en->logits == NULL || en->top == NULL || en->chosen == NULL ||
+	    en->logprobs == NULL)
 		r = err_set(e, ERR_NO_MEMORY, "no memory for %d slots",
 		    c->n_slots);
 	else if ((r = sampler_create(c->job.model->vocab, &en->sampler,
@@ -102,6 +104,7 @@ engine_destroy(struct engine *en)
 	free(en->plan.rows);
 	free(en->plan.shares);
 	free(en->logits);
+	free(en->top);
 	free(en->hidden);
 	free(en->chosen);
 	free(en->logprobs);

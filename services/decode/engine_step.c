@@ -44,6 +44,30 @@ ask_hidden(struct engine *en)
 	}
 }
 
+/* Where the largest logits of a row are enough, have it tell no others. */
+static void
+ask_top(struct engine *en)
+{
+	struct plan *p = &en->plan;
+	struct backend_top *top = en->top;
+	int at = 0;
+
+	for (int i = 0; i < p->n_shares; at += p->shares[i++].n_rows) {
+		struct share *sh = &p->shares[i];
+		int32_t n = sampler_top(&sh->job->sampling);
+
+		n = n < en->c.job.model->vocab ? n : en->c.job.model->vocab;
+		sh->n_top = sh->n_samples > 0 && sh->job->n_logprobs < 0 &&
+		    n <= en->c.backend->top_max ? n : 0;
+		for (int k = sh->n_rows - sh->n_samples; k < sh->n_rows; k++) {
+			p->rows[at + k].want_logits = sh->n_top == 0;
+			p->rows[at + k].n_top = sh->n_top;
+			p->rows[at + k].top = top;
+			top += BACKEND_TOP_MAX;
+		}
+	}
+}
+
 static void
 begin(struct engine *en)
 {
@@ -56,6 +80,7 @@ begin(struct engine *en)
 	speculate_plan(&en->speculate, p, en->c.step_rows);
 	plan_fill(p);
 	ask_hidden(en);
+	ask_top(en);
 	for (int i = 0; i < p->n_shares; i++)
 		p->shares[i].job->in_step = true;
 }
@@ -71,6 +96,20 @@ pool_rows(struct engine *en)
 			if (p->rows[k].hidden != NULL)
 				pool_add(&p->shares[i].job->pool,
 				    p->rows[k].pos, p->rows[k].hidden);
+}
+
+/* The token after row k of those that are sampled. */
+static int32_t
+choose(struct engine *en, const struct share *sh, int32_t k, const float *logits)
+{
+	const struct job *j = sh->job;
+	int64_t pos = job_n_generated(j) + k;
+
+	if (sh->n_top > 0)
+		return sampler_choose_top(en->sampler, &j->sampling, en->top +
+		    (size_t)(sh->first + k) * BACKEND_TOP_MAX, sh->n_top, pos);
+	return sampler_choose(en->sampler, &j->sampling, logits, j->tokens,
+	    j->n_tokens + k, j->n_prompt, pos);
 }
 
 /*
@@ -89,8 +128,7 @@ sample_share(struct engine *en, struct share *sh, const float *logits)
 		int at = sh->first + k;
 		struct sampler_logprob *row = en->logprobs + at * LOGPROBS_ROW;
 
-		id = sampler_choose(en->sampler, &j->sampling, logits, j->tokens,
-		    j->n_tokens + k, j->n_prompt, job_n_generated(j) + k);
+		id = choose(en, sh, k, logits);
 		en->chosen[at] = id;
 		if (j->n_logprobs >= 0) {
 			row[0].id = id;
@@ -135,7 +173,7 @@ sample(struct engine *en)
 		sh->first = first;
 		if (sh->n_samples > 0)
 			sample_share(en, sh, logits);
-		logits += (size_t)sh->n_samples * vocab;
+		logits += sh->n_top > 0 ? 0 : (size_t)sh->n_samples * vocab;
 		first += sh->n_samples;
 	}
 }

@@ -2,7 +2,8 @@
  * Candidates are (logit, id) in one total order: larger logit first, lower id
  * on a tie; so every selection below has one outcome.  Nothing sorts the whole
  * vocabulary: top_k is a quickselect, and top_p takes from a heap only what the
- * nucleus needs.
+ * nucleus needs.  What a small top_k leaves is sorted, as a backend gives it, so
+ * that the sums below are the same wherever it was found.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -282,20 +283,41 @@ keep_best(struct cand *c, int32_t n, const struct sampler_params *p, float max)
 	return keep;
 }
 
-static int32_t
-draw(struct sampler *s, const struct sampler_params *p, int64_t pos)
+/* Few of them, the first before the others. */
+static void
+sort(struct cand *c, int32_t n)
 {
-	int32_t n = collect(s), kept = 0, n_best;
+	for (int32_t i = 1; i < n; i++)
+		for (int32_t k = i; k > 0 && before(&c[k], &c[k - 1]); k--)
+			swap(&c[k], &c[k - 1]);
+}
+
+/* Apply top_k to the n of s->cand; returns how many are left. */
+static int32_t
+keep_top(struct sampler *s, const struct sampler_params *p, int32_t n)
+{
+	if (p->top_k <= 0)
+		return n;
+	if (p->top_k < n) {
+		select_first(s->cand, n, p->top_k);
+		n = p->top_k;
+	}
+	if (p->top_k <= BACKEND_TOP_MAX)
+		sort(s->cand, n);
+	return n;
+}
+
+/* One of the n of s->cand, which top_k has left. */
+static int32_t
+draw(struct sampler *s, const struct sampler_params *p, int32_t n, int64_t pos)
+{
 	struct cand *c = s->cand;
+	int32_t kept = 0, n_best;
 	float max = -INFINITY;
 	double sum = 0, target;
 
 	if (n == 0)
 		return 0;
-	if (p->top_k > 0 && p->top_k < n) {
-		select_first(c, n, p->top_k);
-		n = p->top_k;
-	}
 	for (int32_t i = 0; i < n; i++)
 		max = c[i].logit > max ? c[i].logit : max;
 	n_best = keep_best(c, n, p, max);
@@ -325,13 +347,19 @@ draw(struct sampler *s, const struct sampler_params *p, int64_t pos)
 	return kept;
 }
 
+static bool
+has_penalties(const struct sampler_params *p)
+{
+	return p->repeat_penalty != 1 || p->frequency_penalty != 0 ||
+	    p->presence_penalty != 0;
+}
+
 int32_t
 sampler_choose(struct sampler *s, const struct sampler_params *p,
     const float *logits, const int32_t *context, int32_t n_context,
     int32_t n_prompt, int64_t pos)
 {
-	bool penalties = p->repeat_penalty != 1 || p->frequency_penalty != 0 ||
-	    p->presence_penalty != 0;
+	bool penalties = has_penalties(p);
 
 	if (p->temperature <= 0 && p->n_bias == 0 && !penalties)
 		return argmax(logits, s->n_vocab);
@@ -341,7 +369,31 @@ sampler_choose(struct sampler *s, const struct sampler_params *p,
 		add_penalties(s, p, context, n_context, n_prompt);
 	if (p->temperature <= 0)
 		return argmax(s->logits, s->n_vocab);
-	return draw(s, p, pos);
+	return draw(s, p, keep_top(s, p, collect(s)), pos);
+}
+
+int32_t
+sampler_top(const struct sampler_params *p)
+{
+	if (p->n_bias > 0 || has_penalties(p))
+		return 0;
+	if (p->temperature <= 0)
+		return 1;
+	return p->top_k > 0 && p->top_k <= BACKEND_TOP_MAX ? p->top_k : 0;
+}
+
+int32_t
+sampler_choose_top(struct sampler *s, const struct sampler_params *p,
+    const struct backend_top *top, int32_t n, int64_t pos)
+{
+	int32_t n_cand = 0;
+
+	for (int32_t i = 0; i < n; i++)
+		if (top[i].logit > -INFINITY)
+			s->cand[n_cand++] = (struct cand){ top[i].logit, top[i].id, 0 };
+	if (p->temperature <= 0)
+		return n_cand > 0 ? s->cand[0].id : 0;
+	return draw(s, p, n_cand, pos);
 }
 
 float

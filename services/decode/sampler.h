@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 
+#include "backend/backend.h"
 #include "err.h"
 
 /*
@@ -52,6 +53,17 @@ void sampler_destroy(struct sampler *s);
 int32_t sampler_choose(struct sampler *s, const struct sampler_params *p,
     const float *logits, const int32_t *context, int32_t n_context,
     int32_t n_prompt, int64_t pos);
+
+/*
+ * How many of the largest logits are enough: sampler_choose_top chooses by them
+ * what sampler_choose would by all.  0: they are not.
+ */
+int32_t sampler_top(const struct sampler_params *p);
+
+/* top: [n] as a backend gives them, n = sampler_top(p), or the vocabulary if that
+ * is less. */
+int32_t sampler_choose_top(struct sampler *s, const struct sampler_params *p,
+    const struct backend_top *top, int32_t n, int64_t pos);
 
 /* logprob of id, and the n most likely ones into top [n], by the raw logits. */
 float sampler_logprobs(struct sampler *s, const float *logits, int32_t id,

@@ -63,6 +63,7 @@ struct share {
 				 * of its sequence on; 0: its prompt goes on */
 	int32_t n_scored;	/* its first rows, whose logits say how likely the
 				 * next token of its prompt was */
+	int32_t n_top;		/* they want so many of the largest only; 0: all */
 	int32_t first, n_chosen;/* what was sampled for them, in the engine's */
 };
 

@@ -8,12 +8,13 @@
  */
 #include "engine_state.h"
 #include "engine_world.h"
+#include "top_rows.h"
 
 enum { EXACT_REQUESTS = 8, EXACT_PROMPT = 128, EXACT_NEW = 64 };
 
 /* How a set of requests is run. */
 struct exact_way {
-	const char *what, *isa, *kv;
+	const char *what, *isa, *kv;	/* isa "gpu": that backend */
 	int threads, step_rows, prefill_rows, n_slots, speculate;
 	bool together;		/* they join at random steps; else one by one */
 	int32_t n_pages;	/* 0: enough for all */
@@ -44,7 +45,7 @@ static struct {
 	struct exact_answer alone[EXACT_REQUESTS], got[EXACT_REQUESTS];
 	uint32_t bits;
 	/* Of all that ran: that what is tested did happen. */
-	int64_t accepted, cached, copied, preempted, evicted;
+	int64_t accepted, cached, copied, preempted, evicted, topped;
 } exact;
 
 static inline uint32_t
@@ -74,9 +75,12 @@ exact_forward(struct backend *b, const struct backend_row *rows, int n,
 {
 	const struct plan *p = &world.en->plan;
 	int32_t vocab = exact.model->config.vocab;
-	int r = exact.inner.forward(&exact.inner, rows, n, logits, e), row = 0;
+	int row = 0, r = b->top_max > exact.inner.top_max ?
+	    top_rows_forward(&exact.inner, rows, n, vocab, logits, e) :
+	    exact.inner.forward(&exact.inner, rows, n, logits, e);
 
-	(void)b;
+	for (int i = 0; i < n; i++)
+		exact.topped += rows[i].n_top > 0;
 	world.now_us += 1000 + n;
 	for (int i = 0; i < p->n_shares; i++) {
 		long id = strtol(p->shares[i].job->id, NULL, 16);
@@ -96,7 +100,8 @@ exact_forward(struct backend *b, const struct backend_row *rows, int n,
 static inline void
 exact_backend(const struct exact_way *w)
 {
-	struct backend_options o = { .name = "cpu", .isa = w->isa,
+	struct backend_options o = { .name = strcmp(w->isa, "gpu") == 0 ? "gpu" :
+		"cpu", .isa = w->isa,
 		.n_threads = w->threads, .n_pages = 256, .max_rows =
 		BACKEND_ROWS_MAX, .n_ctx = 256, .kv = w->kv };
 	char name[64];
@@ -113,8 +118,7 @@ exact_backend(const struct exact_way *w)
 	}
 	exact.outer = exact.inner;
 	exact.outer.forward = exact_forward;
-	if (!w->top)
-		exact.outer.top_max = 0;
+	exact.outer.top_max = w->top ? BACKEND_TOP_MAX : 0;
 }
 
 static inline void

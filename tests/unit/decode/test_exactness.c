@@ -140,6 +140,7 @@ check_ways(const char *isa, const char *kv, bool all)
 	/* With 8 bits a model may say something shorter. */
 	ck_assert(!all || kv != NULL || exact.preempted > 0);
 	ck_assert(!all || exact.evicted > 0);
+	ck_assert(!all || exact.topped > 0);
 	exact_close();
 }
 

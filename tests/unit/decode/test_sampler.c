@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sampler.h"
+#include "top_rows.h"
 
 enum { N = 8, N_DRAWS = 4000, LARGE = 5000 };
 
@@ -275,6 +276,97 @@ START_TEST(logits_that_are_no_numbers_do_no_harm)
 }
 END_TEST
 
+static uint32_t
+random_below(uint32_t n)
+{
+	static uint32_t u = 1;
+
+	u = u * 1664525 + 1013904223;
+	return (u >> 8) % n;
+}
+
+/* Few values, so that many are equal, and some that are no numbers. */
+static void
+random_logits(float *x, int n)
+{
+	static const float odd[] = { NAN, -INFINITY, -0.0F, 0 };
+	uint32_t steps = 2 + random_below(1000);
+
+	for (int i = 0; i < n; i++)
+		x[i] = random_below(20) == 0 ? odd[random_below(4)] :
+		    (float)random_below(steps) / 100 - 3;
+}
+
+/* Parameters of which each may be off. */
+static struct sampler_params
+random_params(void)
+{
+	return (struct sampler_params){
+		.temperature = (float)random_below(5) / 2,
+		.top_k = (int32_t)random_below(BACKEND_TOP_MAX + 2),
+		.top_p = 1 - (float)random_below(3) / 3,
+		.min_p = (float)random_below(3) / 10,
+		.min_keep = (int32_t)random_below(4),
+		.repeat_penalty = random_below(8) == 0 ? 1.1F : 1,
+		.seed = random_below(1000),
+	};
+}
+
+START_TEST(the_largest_logits_are_enough_where_it_says_so)
+{
+	static const int sizes[] = { 3, 50, LARGE };
+	static float x[LARGE];
+	struct backend_top top[BACKEND_TOP_MAX];
+	struct sampler *large;
+	struct err e;
+	int n = sizes[_i], n_enough = 0;
+
+	ck_assert_int_eq(sampler_create(n, &large, &e), 0);
+	for (int i = 0; i < 2000; i++) {
+		struct sampler_params p = random_params();
+		int32_t k = sampler_top(&p);
+
+		ck_assert_int_le(k, BACKEND_TOP_MAX);
+		if (k == 0) {
+			ck_assert(p.repeat_penalty > 1 || (p.temperature > 0 &&
+			    (p.top_k == 0 || p.top_k > BACKEND_TOP_MAX)));
+			continue;
+		}
+		n_enough++;
+		k = k < n ? k : n;
+		random_logits(x, n);
+		top_rows_find(x, n, k, top);
+		for (int64_t pos = 0; pos < 4; pos++)
+			ck_assert_int_eq(sampler_choose_top(large, &p, top, k, pos),
+			    sampler_choose(large, &p, x, NULL, 0, 0, pos));
+	}
+	ck_assert_int_gt(n_enough, 1000);
+	sampler_destroy(large);
+}
+END_TEST
+
+START_TEST(what_changes_logits_needs_all_of_them)
+{
+	const struct sampler_bias bias = { 3, 1 };
+	struct sampler_params p = plain;
+
+	p.top_k = 5;
+	ck_assert_int_eq(sampler_top(&p), 5);
+	p.frequency_penalty = 0.1F;
+	ck_assert_int_eq(sampler_top(&p), 0);
+	p.frequency_penalty = 0;
+	p.presence_penalty = -0.1F;
+	ck_assert_int_eq(sampler_top(&p), 0);
+	p.presence_penalty = 0;
+	p.bias = &bias;
+	p.n_bias = 1;
+	p.temperature = 0;
+	ck_assert_int_eq(sampler_top(&p), 0);
+	p.n_bias = 0;
+	ck_assert_int_eq(sampler_top(&p), 1);
+}
+END_TEST
+
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 int
@@ -300,6 +392,8 @@ main(void)
 	tcase_add_test(t, a_negative_logit_is_made_smaller_by_repetition);
 	tcase_add_test(t, logprobs_are_those_of_the_raw_logits);
 	tcase_add_test(t, logits_that_are_no_numbers_do_no_harm);
+	tcase_add_loop_test(t, the_largest_logits_are_enough_where_it_says_so, 0, 3);
+	tcase_add_test(t, what_changes_logits_needs_all_of_them);
 	suite_add_tcase(suite, t);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
