@@ -146,11 +146,12 @@ publish_until_heard(struct bus_publisher *p, struct heard *h)
 static inline const char *
 make_dir(void)
 {
-	static char base[32];
+	static char base[] = "/tmp/test_bus." "XX" "XX" "XX";
 
-	snprintf(base, sizeof(base), "/tmp/test_bus.%ld", (long)getpid());
+	if (mkdtemp(base) == NULL)
+		return NULL;
 	snprintf(dir, sizeof(dir), "%s/run", base);
-	return mkdir(base, 0700) == 0 ? base : NULL;
+	return base;
 }
 
 /* Run the cases, in this process: NNG does not survive a fork. */

@@ -3,7 +3,8 @@
 
 #include <check.h>
 #include <stdio.h>
-#include <sys/stat.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "model/synth.h"
@@ -21,9 +22,8 @@ model_file_setup(void)
 	struct err e;
 	struct model_config c;
 
-	snprintf(model_dir, sizeof(model_dir), "/tmp/test_model-%d",
-	    (int)getpid());
-	ck_assert_int_eq(mkdir(model_dir, 0700), 0);
+	strcpy(model_dir, "/tmp/test_model-" "XX" "XX" "XX");
+	ck_assert_ptr_nonnull(mkdtemp(model_dir));
 	snprintf(model_path, sizeof(model_path), "%s/m.h1b", model_dir);
 	ck_assert_int_eq(synth_config("tiny", &c, &e), 0);
 	ck_assert_msg(model_write_random(model_path, &c, 1, &e) == 0, "%s",
