@@ -23,6 +23,7 @@ struct bench {
 	struct backend_row *rows;	/* [max_rows] */
 	struct backend_top *top;	/* [max_rows] */
 	float *logits;		/* [n_sequences, vocab] */
+	float *own_logits;	/* the same, or NULL: they are of b */
 	struct bench_report report;
 };
 
@@ -277,7 +278,10 @@ take_memory(struct bench *u, struct err *e)
 	u->pages = calloc(n * (size_t)u->n_pages, sizeof(*u->pages));
 	u->rows = calloc(rows, sizeof(*u->rows));
 	u->top = calloc(rows, sizeof(*u->top));
-	u->logits = calloc(n * (size_t)u->m->config.vocab, sizeof(*u->logits));
+	u->logits = u->b->logits;
+	if (u->b->logits_rows < u->n_sequences)
+		u->logits = u->own_logits = calloc(n * (size_t)u->m->config.vocab,
+		    sizeof(*u->own_logits));
 	if (u->pages == NULL || u->rows == NULL || u->top == NULL ||
 	    u->logits == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for the buffers");
@@ -326,7 +330,7 @@ bench_run(const struct bench_options *o, const struct model *m,
 	free(u->pages);
 	free(u->rows);
 	free(u->top);
-	free(u->logits);
+	free(u->own_logits);
 	free(u);
 	return r;
 }

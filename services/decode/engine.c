@@ -61,8 +61,11 @@ engine_create(const struct engine_config *c, struct engine **out,
 	en->plan.rows = calloc((size_t)c->step_rows, sizeof(*en->plan.rows));
 	en->plan.shares = calloc(n, sizeof(*en->plan.shares));
 	en->n_logits = (int)n_logits;
-	en->logits = calloc((n_logits + SCHEDULER_SCORED_MAX) *
-	    (size_t)c->job.model->vocab, sizeof(*en->logits));
+	en->logits = c->backend->logits;
+	if (c->backend->logits_rows < (int)n_logits + SCHEDULER_SCORED_MAX)
+		en->logits = en->own_logits = calloc((n_logits +
+		    SCHEDULER_SCORED_MAX) * (size_t)c->job.model->vocab,
+		    sizeof(*en->own_logits));
 	en->top = calloc(n_logits * BACKEND_TOP_MAX, sizeof(*en->top));
 	en->hidden = calloc((size_t)c->step_rows *
 	    (size_t)c->job.model->hidden, sizeof(*en->hidden));
@@ -103,7 +106,7 @@ engine_destroy(struct engine *en)
 	sampler_destroy(en->sampler);
 	free(en->plan.rows);
 	free(en->plan.shares);
-	free(en->logits);
+	free(en->own_logits);
 	free(en->top);
 	free(en->hidden);
 	free(en->chosen);

@@ -31,6 +31,7 @@ struct engine {
 	struct speculate speculate;
 	int n_logits;		/* rows that may be sampled in one step */
 	float *logits;		/* [n_logits + SCHEDULER_SCORED_MAX, vocab] */
+	float *own_logits;	/* the same, or NULL: they are the backend's */
 	struct backend_top *top;/* [n_logits, BACKEND_TOP_MAX] */
 	float *hidden;		/* [step_rows, hidden] of rows that are pooled */
 	struct sampler *sampler;

@@ -82,6 +82,10 @@ struct backend {
 	size_t kv_bytes;	/* memory of the KV cache */
 	size_t scratch_bytes;	/* memory of the batch buffers */
 	int64_t bytes_per_token;/* read for one token at depth 0: weights, head */
+	/* Where forward puts logits without a copy on their way, [logits_rows,
+	 * vocab]; NULL: nowhere.  Its caller may have them there or anywhere. */
+	float *logits;
+	int32_t logits_rows;
 	int32_t top_max;	/* n_top that a row may have; 0: it costs no less
 				 * than all logits, so this backend has no use for it */
 	/*

@@ -103,15 +103,18 @@ shape_of(struct gpu *g, const struct backend_row *rows, int n)
 static int
 take_logits(struct gpu *g, float *out, int32_t n, struct err *e)
 {
-	size_t bytes = (size_t)n * (size_t)g->m->config.vocab * sizeof(float);
+	size_t vocab = (size_t)g->m->config.vocab, bytes = (size_t)n * vocab * sizeof(float);
+	uintptr_t first = (uintptr_t)g->host_logits, at = (uintptr_t)out;
+	bool direct = at >= first && at + bytes <= first + GPU_HOST_ROWS * vocab *
+	    sizeof(float);
 	int r;
 
-	if (n > 0 && (r = g->d.to_host_async(g->host_logits, g->logits, bytes,
-	    g->stream)) != 0)
+	if (n > 0 && (r = g->d.to_host_async(direct ? out : g->host_logits, g->logits,
+	    bytes, g->stream)) != 0)
 		return gpu_check(g, r, "asking for logits", e);
 	if ((r = g->d.stream_wait(g->stream)) != 0)
 		return gpu_check(g, r, "a step", e);
-	if (n > 0)
+	if (n > 0 && !direct)
 		memcpy(out, g->host_logits, bytes);
 	return 0;
 }
@@ -280,6 +283,7 @@ backend_gpu_open(const struct model *m, const struct backend_options *o,
 	}
 	*b = (struct backend){
 		.approximates = m->config.act_float,
+		.logits = g->host_logits, .logits_rows = GPU_HOST_ROWS,
 		.top_max = BACKEND_TOP_MAX,
 		.kv_bytes = g->cache_bytes, .scratch_bytes = g->scratch_bytes,
 		.forward = gpu_forward, .copy_page = gpu_copy_page,

@@ -80,8 +80,9 @@ enum gpu_kernel {
 	N_GPU_KERNELS
 };
 
-/* Logits are on the device for so many rows at once. */
-enum { GPU_LOGITS_ROWS = 32, GPU_GRAPHS = 64 };
+/* Logits are on the device for so many rows at once, and for more in memory of the host
+ * that it writes. */
+enum { GPU_LOGITS_ROWS = 32, GPU_HOST_ROWS = 64, GPU_GRAPHS = 64 };
 
 struct gpu_layer {
 	struct gpu_matrix qkv, o, gate, down;
@@ -164,7 +165,7 @@ struct gpu {
 	char *staging;
 	size_t rows_at, wanted_at, tables_at, staging_bytes;
 	char *batch;
-	float *host_logits;		/* pinned, [GPU_LOGITS_ROWS, vocab] */
+	float *host_logits;		/* pinned, [GPU_HOST_ROWS, vocab] */
 	uint64_t *host_top;		/* pinned, [max_rows, GPU_TOP] */
 	volatile uint32_t *mark;	/* pinned: the kernel that began last */
 	uint64_t n_passes;

@@ -141,8 +141,6 @@ int
 gpu_memory_take(struct gpu *g, struct err *e)
 {
 	struct arena a = { 0 };
-	size_t wanted = GPU_LOGITS_ROWS < g->o.max_rows ? GPU_LOGITS_ROWS :
-	    (size_t)g->o.max_rows;
 	int r;
 
 	set_sizes(g);
@@ -152,7 +150,7 @@ gpu_memory_take(struct gpu *g, struct err *e)
 	if ((r = take_device(g, &g->scratch, a.used, "the buffers of a batch", e)) != 0 ||
 	    (r = take_device(g, &g->cache, g->cache_bytes, "the KV cache", e)) != 0 ||
 	    (r = take_pinned(g, &g->staging, g->staging_bytes, e)) != 0 ||
-	    (r = take_pinned(g, &g->host_logits, wanted *
+	    (r = take_pinned(g, &g->host_logits, (size_t)GPU_HOST_ROWS *
 	    (size_t)g->m->config.vocab * sizeof(float), e)) != 0 ||
 	    (r = take_pinned(g, &g->host_top, (size_t)g->o.max_rows * GPU_TOP *
 	    sizeof(uint64_t), e)) != 0 ||

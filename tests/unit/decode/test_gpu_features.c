@@ -182,6 +182,11 @@ START_TEST(rows_get_their_largest_logits)
 			.pages = pages_of(0, false), .want_logits = true };
 	ck_assert_int_eq(b.forward(&b, rows, N, logits, &e), 0);
 	memcpy(want[0], logits, (size_t)(N * vocab) * sizeof(float));
+	/* The backend's own memory has the same. */
+	ck_assert_int_ge(b.logits_rows, N);
+	memset(b.logits, 0, (size_t)(N * vocab) * sizeof(float));
+	ck_assert_int_eq(b.forward(&b, rows, N, b.logits, &e), 0);
+	ck_assert_mem_eq(b.logits, want[0], (size_t)(N * vocab) * sizeof(float));
 	for (int c = 0; c < 2; c++) {
 		memset(top, 0xee, sizeof(top));
 		for (int i = 0; i < N; i++)
