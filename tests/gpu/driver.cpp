@@ -180,6 +180,21 @@ API NAME(hipDeviceGetName, cuDeviceGetName)(char *name, int n, int)
 	return 0;
 }
 
+API NAME(hipDeviceGetAttribute, cuDeviceGetAttribute)(int *v, int, int)
+{
+	BEGIN("attribute");
+	*v = EMULATED_PROCESSORS;
+	return 0;
+}
+
+API NAME(hipModuleOccupancyMaxActiveBlocksPerMultiprocessor,
+    cuOccupancyMaxActiveBlocksPerMultiprocessor)(int *n, void *, int, size_t)
+{
+	BEGIN("occupancy");
+	*n = 1;
+	return 0;
+}
+
 API NAME(hipRuntimeGetVersion, cuDriverGetVersion)(int *v)
 {
 	BEGIN("version");

@@ -13,7 +13,8 @@
 #include <ucontext.h>
 
 enum { STACK = 64 << 10, SHARED_MAX = 64 << 10, WAVE = 32 };
-enum state { READY, AT_WAVE, AT_BLOCK, DONE };
+enum { WAVES_MAX = EMULATED_THREADS_MAX / WAVE, SPINS_MAX = 1000 };
+enum state { READY, SPINNING, AT_WAVE, AT_BLOCK, DONE };
 
 struct thread {
 	jmp_buf at;
@@ -22,13 +23,21 @@ struct thread {
 	int n_given;		/* times it gave something to its wave */
 };
 
+/* A block that is running. */
+struct block {
+	int place[3];
+	int turn;		/* which of its waves is first */
+	thread threads[EMULATED_THREADS_MAX];
+	uint32_t given[WAVES_MAX][2][WAVE][EMULATED_WORDS];
+	alignas(64) uint8_t shared[SHARED_MAX];
+	uint8_t *stacks;
+};
+
 emulated_place emulated_at;
 const emulated_kernel *emulated_kernels;
 
-static thread threads[EMULATED_THREADS_MAX];
-static uint32_t given[EMULATED_THREADS_MAX / WAVE][2][WAVE][EMULATED_WORDS];
-alignas(64) static uint8_t shared[SHARED_MAX];
-static uint8_t *stacks;
+static block *blocks[EMULATED_PROCESSORS];
+static block *now;		/* that runs */
 static jmp_buf scheduler;
 static const emulated_kernel *kernel;
 static const void *params;
@@ -59,14 +68,14 @@ emulated_check(bool good, const char *what)
 uint8_t *
 emulated_shared()
 {
-	return shared;
+	return now->shared;
 }
 
 /* Let the others go on. */
 static void
 wait_as(state s)
 {
-	thread *t = &threads[emulated_at.thread];
+	thread *t = &now->threads[emulated_at.thread];
 
 	t->is = s;
 	if (_setjmp(t->at) == 0)
@@ -79,12 +88,18 @@ emulated_sync()
 	wait_as(AT_BLOCK);
 }
 
+void
+emulated_spin()
+{
+	wait_as(SPINNING);
+}
+
 /* Two buffers in turn: whoever gives again has read what was given before. */
 const uint32_t *
 emulated_gather(const uint32_t *mine, int n)
 {
-	int i = emulated_at.thread, turn = threads[i].n_given++ % 2;
-	uint32_t (*all)[EMULATED_WORDS] = given[i / WAVE][turn];
+	int i = emulated_at.thread, turn = now->threads[i].n_given++ % 2;
+	uint32_t (*all)[EMULATED_WORDS] = now->given[i / WAVE][turn];
 
 	memcpy(all[i % WAVE], mine, (size_t)n * sizeof(*mine));
 	wait_as(AT_WAVE);
@@ -95,7 +110,7 @@ static void
 body()
 {
 	kernel->run(params);
-	threads[emulated_at.thread].is = DONE;
+	now->threads[emulated_at.thread].is = DONE;
 	_longjmp(scheduler, 1);
 }
 
@@ -105,7 +120,7 @@ begin(int i)
 	ucontext_t context;
 
 	getcontext(&context);
-	context.uc_stack.ss_sp = stacks + (size_t)i * STACK;
+	context.uc_stack.ss_sp = now->stacks + (size_t)i * STACK;
 	context.uc_stack.ss_size = STACK;
 	context.uc_link = nullptr;
 	makecontext(&context, body, 0);
@@ -118,86 +133,154 @@ go_on(int i)
 	emulated_at.thread = i;
 	if (_setjmp(scheduler) != 0)
 		return;
-	if (threads[i].begun)
-		_longjmp(threads[i].at, 1);
-	threads[i].begun = true;
+	if (now->threads[i].begun)
+		_longjmp(now->threads[i].at, 1);
+	now->threads[i].begun = true;
 	begin(i);
 }
 
-/* A wave until it has ended or waits for the block. */
+/* A wave until it has ended, waits for the block or spins. */
 static void
 run_wave(int first)
 {
-	int n_waiting;
+	int n_waiting, n_spinning = 0;
 
 	do {
 		int n_live = 0;
 
-		n_waiting = 0;
+		n_waiting = n_spinning = 0;
 		for (int i = first; i < first + WAVE; i++) {
-			if (threads[i].is == READY)
+			thread *t = &now->threads[i];
+
+			if (t->is == READY)
 				go_on(i);
-			n_live += threads[i].is != DONE;
-			n_waiting += threads[i].is == AT_WAVE;
+			n_live += t->is != DONE;
+			n_waiting += t->is == AT_WAVE;
+			n_spinning += t->is == SPINNING;
 		}
-		if (n_waiting == 0)
+		if (n_waiting == 0 || n_spinning > 0)
 			break;
 		if (n_waiting != WAVE)
 			stop("a wave shuffles without all of its lanes");
 		for (int i = first; i < first + WAVE; i++)
-			threads[i].is = READY;
+			now->threads[i].is = READY;
 	} while (n_waiting > 0);
 }
 
 static void
-run_block(int turn)
+make_block(int i)
 {
-	int n_waves = n_threads / WAVE, n_live, n_waiting;
+	void *p = mmap(nullptr, (size_t)EMULATED_THREADS_MAX * STACK, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
+	if (p == MAP_FAILED)
+		abort();
+	blocks[i] = new block();
+	blocks[i]->stacks = (uint8_t *)p;
+}
+
+static void
+begin_block(int slot, const int place[3], int turn)
+{
+	if (blocks[slot] == nullptr)
+		make_block(slot);
+	now = blocks[slot];
+	memcpy(now->place, place, sizeof(now->place));
+	now->turn = turn;
 	for (int i = 0; i < n_threads; i++)
-		threads[i] = thread();
-	memset(shared, 0xa5, sizeof(shared));
+		now->threads[i] = thread();
+	memset(now->shared, 0xa5, sizeof(now->shared));
+}
+
+/* All of its waves once; whether anybody did more than spin. */
+static bool
+run_block(int slot)
+{
+	int n_waves = n_threads / WAVE, n_live = 0, n_waiting = 0, n_spinning = 0;
+	bool moved = false;
+
+	now = blocks[slot];
+	memcpy(emulated_at.block, now->place, sizeof(now->place));
+	for (int i = 0; i < n_threads; i++)
+		if (now->threads[i].is == SPINNING)
+			now->threads[i].is = READY;
+		else
+			moved |= now->threads[i].is == READY;
+	for (int w = 0; w < n_waves; w++)
+		run_wave((w + now->turn) % n_waves * WAVE);
+	for (int i = 0; i < n_threads; i++) {
+		n_live += now->threads[i].is != DONE;
+		n_waiting += now->threads[i].is == AT_BLOCK;
+		n_spinning += now->threads[i].is == SPINNING;
+	}
+	if (n_spinning > 0)
+		return moved;
+	if (n_waiting != n_live)
+		stop("threads wait for others that do not come");
+	if (n_waiting != 0 && n_waiting != n_threads)
+		stop("a barrier that not all threads reach");
+	for (int i = 0; i < n_threads; i++)
+		if (now->threads[i].is == AT_BLOCK)
+			now->threads[i].is = READY;
+	return true;
+}
+
+static bool
+is_done(const block *b)
+{
+	for (int i = 0; i < n_threads; i++)
+		if (b->threads[i].is != DONE)
+			return false;
+	return true;
+}
+
+/* Blocks 0..n-1 of slots, until all have ended. */
+static void
+run_slots(int n)
+{
+	int n_done, n_spins = 0;
+
 	do {
-		n_live = n_waiting = 0;
-		for (int w = 0; w < n_waves; w++)
-			run_wave((w + turn) % n_waves * WAVE);
-		for (int i = 0; i < n_threads; i++) {
-			n_live += threads[i].is != DONE;
-			n_waiting += threads[i].is == AT_BLOCK;
-		}
-		if (n_waiting != n_live)
-			stop("threads wait for others that do not come");
-		if (n_waiting != 0 && n_waiting != n_threads)
-			stop("a barrier that not all threads reach");
-		for (int i = 0; i < n_threads; i++)
-			if (threads[i].is == AT_BLOCK)
-				threads[i].is = READY;
-	} while (n_live > 0);
+		bool moved = false;
+
+		n_done = 0;
+		for (int i = 0; i < n; i++)
+			if (is_done(blocks[i]))
+				n_done++;
+			else
+				moved |= run_block(i);
+		n_spins = moved ? 0 : n_spins + 1;
+		if (n_spins > SPINS_MAX)
+			stop("all blocks wait for something that nobody does");
+	} while (n_done < n);
 }
 
 void
 emulated_launch(const emulated_kernel *k, const int grid[3], int n, size_t n_shared,
     const void *p)
 {
-	int turn = 0;
+	bool together = strstr(k->name, EMULATED_TOGETHER) != nullptr;
+	int turn = 0, slot = 0, at[3];
 
 	kernel = k;
 	params = p;
 	n_threads = n;
-	if (stacks == nullptr) {
-		stacks = (uint8_t *)mmap(nullptr, (size_t)EMULATED_THREADS_MAX * STACK,
-		    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		if (stacks == MAP_FAILED)
-			abort();
-	}
-	if (n > k->threads || n % WAVE != 0 || n_shared > sizeof(shared))
+	emulated_at.grid = grid[0];
+	if (n > k->threads || n % WAVE != 0 || n_shared > SHARED_MAX)
 		stop("launched with what it was not made for");
-	for (emulated_at.block[2] = 0; emulated_at.block[2] < grid[2]; emulated_at.block[2]++)
-		for (emulated_at.block[1] = 0; emulated_at.block[1] < grid[1];
-		    emulated_at.block[1]++)
-			for (emulated_at.block[0] = 0; emulated_at.block[0] < grid[0];
-			    emulated_at.block[0]++)
-				run_block(turn++);
+	if (together && grid[0] * grid[1] * grid[2] > EMULATED_PROCESSORS)
+		stop("more blocks than can run together");
+	for (at[2] = 0; at[2] < grid[2]; at[2]++)
+		for (at[1] = 0; at[1] < grid[1]; at[1]++)
+			for (at[0] = 0; at[0] < grid[0]; at[0]++) {
+				begin_block(slot, at, turn++);
+				if (together)
+					slot++;
+				else
+					run_slots(1);
+			}
+	if (together)
+		run_slots(slot);
 }
 
 float

@@ -13,6 +13,10 @@
  */
 enum { EMULATED_WORDS = 8, EMULATED_THREADS_MAX = 1024 };
 
+/* Multiprocessors of the device: so many blocks may run together. */
+enum { EMULATED_PROCESSORS = 3 };
+#define EMULATED_TOGETHER "whole"	/* in the name of a kernel whose blocks wait */
+
 struct emulated_kernel {
 	const char *name;
 	void (*run)(const void *params);
@@ -27,6 +31,7 @@ struct emulated_kernel {
 struct emulated_place {
 	int thread;
 	int block[3];
+	int grid;		/* blocks along the first */
 };
 
 extern emulated_place emulated_at;
@@ -41,7 +46,11 @@ void emulated_check(bool good, const char *what);
 float emulated_half_float(uint16_t h);
 uint16_t emulated_float_half(float f);
 
-/* All blocks, one after another.  shared: bytes of dynamic shared memory. */
+/* It has seen nothing new: the others go on.  If all of them only spin, it is an end. */
+void emulated_spin();
+
+/* All blocks, one after another, or together if the kernel's name says that they wait for
+ * each other (EMULATED_TOGETHER).  shared: bytes of dynamic shared memory. */
 void emulated_launch(const emulated_kernel *k, const int grid[3], int threads,
     size_t shared, const void *params);
 

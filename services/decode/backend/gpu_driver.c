@@ -118,6 +118,16 @@ gpu_driver_use(struct gpu_driver *d, struct err *e)
 	    gpu_driver_error(d, r));
 }
 
+int
+gpu_driver_processors(const struct gpu_driver *d, int *n, struct err *e)
+{
+	/* hipDeviceAttributeMultiprocessorCount, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT */
+	int r = d->device_attribute(n, d->cuda ? 16 : 63, d->device);
+
+	return r == 0 ? 0 : err_set(e, ERR_SYSTEM, "GPU: it does not say how many "
+	    "multiprocessors it has: %s", gpu_driver_error(d, r));
+}
+
 static int
 choose(struct gpu_driver *d, int ordinal, struct err *e)
 {

@@ -21,6 +21,11 @@
 	F(device_count, hipGetDeviceCount, cuDeviceGetCount, int *n)                  \
 	F(device_get, hipDeviceGet, cuDeviceGet, int *device, int i)                  \
 	F(device_name, hipDeviceGetName, cuDeviceGetName, char *name, int n, int device) \
+	F(device_attribute, hipDeviceGetAttribute, cuDeviceGetAttribute, int *value,  \
+	    int attribute, int device)                                                \
+	F(occupancy, hipModuleOccupancyMaxActiveBlocksPerMultiprocessor,              \
+	    cuOccupancyMaxActiveBlocksPerMultiprocessor, int *n, void *function,      \
+	    int threads, size_t shared)                                               \
 	F(version, hipRuntimeGetVersion, cuDriverGetVersion, int *version)            \
 	F(mem_info, hipMemGetInfo, cuMemGetInfo_v2, size_t *free, size_t *total)      \
 	F(mem_alloc, hipMalloc, cuMemAlloc_v2, void **p, size_t n)                    \
@@ -93,6 +98,9 @@ struct gpu_driver {
  */
 int gpu_driver_open(struct gpu_driver *d, int ordinal, struct err *e);
 void gpu_driver_close(struct gpu_driver *d);
+
+/* The device's multiprocessors.  0, or ERR_SYSTEM. */
+int gpu_driver_processors(const struct gpu_driver *d, int *n, struct err *e);
 
 /* Make the device current for the calling thread. */
 int gpu_driver_use(struct gpu_driver *d, struct err *e);

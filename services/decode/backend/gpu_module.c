@@ -40,5 +40,5 @@ gpu_module_kernel(const struct gpu_driver *d, void *module, const char *name, vo
 {
 	int r = d->module_function(kernel, module, name);
 
-	return r == 0 && d->cuda ? d->function_set(*kernel, CUDA_SHARED_MAX, GPU_SMEM) : r;
+	return r == 0 && d->cuda ? d->function_set(*kernel, CUDA_SHARED_MAX, GPU_SMEM_MAX) : r;
 }

@@ -13,6 +13,8 @@
 struct alignas(16) u4 { uint32_t x, y, z, w; };
 struct alignas(16) f4 { float x, y, z, w; };
 
+enum { SPINS_MAX = 1 << 24 };	/* seconds: more than any pass takes */
+
 #if defined(__CUDACC__)
 #include "target_cuda.h"
 #elif defined(__AMDGCN__)
@@ -39,9 +41,11 @@ mark(const gpu_mark &m)
 #if defined(__CUDACC__) || defined(__clang__)
 #define ROLLED _Pragma("unroll 1")
 #define UNROLLED _Pragma("unroll")
+#define UNROLLED_4 _Pragma("unroll 4")
 #else
 #define ROLLED
 #define UNROLLED
+#define UNROLLED_4
 #endif
 
 /* Butterflies over n lanes, a power of two: every lane has the result, and the

@@ -20,14 +20,23 @@ enum {
 	GPU_HEADS = 4,		/* query heads that share a read of the cache */
 	GPU_ATTEND_THREADS = 128,
 	GPU_HEAD_DIM_MAX = 256,
+	GPU_WHOLE_THREADS = 512,
+	GPU_WHOLE_SHARED = 512,	/* bytes that the kernel itself needs */
+	GPU_WHOLE_WAVES = GPU_WHOLE_THREADS / 32,
+	GPU_WHOLE_FOURS = 4,	/* fours of columns that a thread may have of a row */
 	GPU_GEMM_OUT = 128,	/* tile of a block of GEMM: outputs, rows */
 	GPU_GEMM_ROWS = 64,
 	GPU_GEMM_THREADS = 128,
+	GPU_WGMMA_OUT = 128,	/* the same of the GEMM of sm_90 */
+	GPU_WGMMA_ROWS = 128,
+	GPU_WGMMA_THREADS = 256,
+	GPU_WGMMA_SMEM = 3 * 256 * GPU_WGMMA_ROWS + 1024,
 	GPU_GATE_ROWS = 16,	/* of gate, then of up, in a gate matrix */
 	GPU_TOP = 64,		/* logits of a row by rank; slices of it, at most */
 	GPU_SORT = 1024,	/* keys that a block of top-k puts into order */
 	GPU_SMEM = 57344,	/* bytes of activations that a block may have:
-				 * with its own it has to stay under 64 KiB */
+				 * with its own it has to stay under: */
+	GPU_SMEM_MAX = 65536,
 };
 
 /* Each kernel writes its id to host memory as it starts, so that after a fault
@@ -80,6 +89,8 @@ struct gpu_product {
 	const float *x;		/* [n_rows, x_stride]; NULL: take q */
 	const float *norm;	/* [n_in] weight of an RMSNorm before, or NULL */
 	int8_t *q;		/* [n_rows, 64 * units]: value = q * q_scale */
+	int32_t q_rows;		/* 0; else q is as GPU_WGMMA_ROWS rows are multiplied:
+				 * [units / 2, q_rows, 128], wgmma_place says where */
 	float *q_scale;		/* [n_rows] */
 	int32_t *q_sum;		/* [n_rows] */
 	float *y;		/* [n_rows, y_stride] */
@@ -180,6 +191,51 @@ struct gpu_top {
 	int32_t n;
 	int32_t slice;		/* logits of a block: n / GPU_TOP at least */
 	int32_t k;		/* 1..GPU_TOP */
+};
+
+/* The ternary products of a layer, in the order in which a row goes through them. */
+enum { WHOLE_QKV, WHOLE_O, WHOLE_GATE, WHOLE_DOWN, N_WHOLE };
+
+/* Of one layer, for the kernel that does all of them. */
+struct gpu_whole_layer {
+	const uint8_t *codes[N_WHOLE];
+	const float *scales[N_WHOLE];
+	const float *norms[N_WHOLE];	/* of what goes in, or NULL */
+	const float *q_norm, *k_norm;
+	uint16_t *cache;
+};
+
+/* Of one product, the same in all layers.  Packets: value, and a flag above it that says
+ * of which pass and layer it is (whole.hip). */
+struct gpu_whole_product {
+	int32_t n_in, n_out;	/* multiples of 4; n_out of a gate counts pairs */
+	int32_t units;
+	int32_t n_tiles;	/* of 16 rows of the matrix, rounded up */
+	const uint64_t *in;	/* [n_rows, n_in] packets of floats */
+	uint64_t *in_q;		/* [n_rows, 16 * units + 2]: int8, factor, sum */
+	uint64_t *out;		/* [n_rows, n_out] */
+};
+
+/* A whole pass of few rows, each of another sequence, in one launch: as many blocks of
+ * GPU_WHOLE_THREADS as run at once. */
+struct gpu_whole {
+	struct gpu_mark mark;
+	struct gpu_attention attention;	/* but for what a layer says */
+	struct gpu_whole_product products[N_WHOLE];
+	const struct gpu_whole_layer *layers;
+	const uint32_t *pass;	/* a number that no pass before had; not 0 */
+	struct gpu_dense embed;
+	uint64_t *parts;	/* [row, chunk, tile, GPU_HEADS, dim_stride + 2] */
+	uint64_t *att;		/* [n_rows, n_heads * head_dim]: in of WHOLE_O */
+	float *x;		/* [n_rows, x_stride]: after the last layer */
+	int32_t x_stride;
+	int32_t n_layers, n_rows;
+	int32_t each;		/* up to so many rows every block quantises for
+				 * itself; of more, one block for all */
+	int32_t acc_at, rest_at, room_at;	/* in shared memory, bytes, behind
+				 * GPU_WHOLE_SHARED and the layers */
+	int32_t silu;
+	float eps;
 };
 
 /* Positions 0..n-1 of page from to page to, a block per layer. */

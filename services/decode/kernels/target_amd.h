@@ -87,6 +87,38 @@ add_shared(int *p, int v)
 	return __hip_atomic_fetch_add(p, v, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_WORKGROUP);
 }
 
+/* Packets: eight bytes that are seen by all blocks at once, value and flag. */
+DEVICE void
+packet_put(uint64_t *to, uint32_t value, uint32_t flag)
+{
+	__hip_atomic_store(to, (uint64_t)flag << 32 | value, __ATOMIC_RELAXED,
+	    __HIP_MEMORY_SCOPE_AGENT);
+}
+
+/* Two of them: value, flag, value, flag.  Each is whole. */
+DEVICE u4
+packets_get(const uint64_t *from)
+{
+	uint64_t a = __hip_atomic_load(from, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+	uint64_t b = __hip_atomic_load(from + 1, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+
+	return { (uint32_t)a, (uint32_t)(a >> 32), (uint32_t)b, (uint32_t)(b >> 32) };
+}
+
+/* Nothing new has come.  What never comes ends in a fault, not in a wait. */
+DEVICE void
+spin(int tries)
+{
+	if (tries > SPINS_MAX)
+		__builtin_trap();
+	__builtin_amdgcn_s_sleep(1);
+}
+
+DEVICE int grid_size() { return (int)__builtin_amdgcn_grid_size_x() / (int)__builtin_amdgcn_workgroup_size_x(); }
+
+/* There is no instruction for it. */
+DEVICE void fetch_ahead(const void *, uint32_t) { }
+
 /* A kernel begins when all of the last one is done: there is nothing to wait for. */
 DEVICE void wait_for_last() { }
 

@@ -4,9 +4,11 @@
 /* sm_90 by nvcc: the device on which the kernels are validated. */
 #include <cuda_fp16.h>
 
-#define KERNEL(threads, name, type)                                          \
+#define KERNEL(threads, name, type) KERNEL_BLOCKS(threads, 1, name, type)
+/* One of which a processor is to have so many blocks at once. */
+#define KERNEL_BLOCKS(threads, blocks, name, type)                           \
 	DEVICE void name##_body(const type &p);                              \
-	extern "C" __global__ void __launch_bounds__(threads)                \
+	extern "C" __global__ void __launch_bounds__(threads, blocks)        \
 	name(const __grid_constant__ type p)                                 \
 	{                                                                    \
 		let_next_begin();                                            \
@@ -92,6 +94,42 @@ count_up(uint32_t *p)
 
 /* Returns what was there. */
 DEVICE int add_shared(int *p, int v) { return atomicAdd(p, v); }
+
+/* Packets: eight bytes that are seen by all blocks at once, value and flag. */
+DEVICE void
+packet_put(uint64_t *to, uint32_t value, uint32_t flag)
+{
+	asm volatile("st.relaxed.gpu.global.u64 [%0], %1;"
+	    :: "l"(to), "l"((uint64_t)flag << 32 | value) : "memory");
+}
+
+/* Two of them: value, flag, value, flag.  Each is whole. */
+DEVICE u4
+packets_get(const uint64_t *from)
+{
+	uint64_t a, b;
+
+	asm volatile("ld.relaxed.gpu.global.v2.u64 {%0, %1}, [%2];"
+	    : "=l"(a), "=l"(b) : "l"(from) : "memory");
+	return { (uint32_t)a, (uint32_t)(a >> 32), (uint32_t)b, (uint32_t)(b >> 32) };
+}
+
+/* Nothing new has come.  What never comes ends in a fault, not in a wait. */
+DEVICE void
+spin(int tries)
+{
+	if (tries > SPINS_MAX)
+		asm volatile("trap;");
+}
+
+DEVICE int grid_size() { return (int)gridDim.x; }
+
+/* What will be read soon is brought near; n: a multiple of 16. */
+DEVICE void
+fetch_ahead(const void *p, uint32_t n)
+{
+	asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" :: "l"(p), "r"(n));
+}
 
 /*
  * Programmatic launches: the next kernel may begin while this one runs, as far as it

@@ -25,6 +25,7 @@
 	static const emulated_kernel name##_entry(#name, name##_run, threads, \
 	    sizeof(type));                                                   \
 	static void name##_body(const type &p)
+#define KERNEL_BLOCKS(threads, blocks, name, type) KERNEL(threads, name, type)
 #define DEVICE static inline
 #define DEVICE_MEMBER inline
 #define SHARED static
@@ -102,6 +103,23 @@ add_shared(int *p, int v)
 	*p += v;
 	return was;
 }
+
+DEVICE void
+packet_put(uint64_t *to, uint32_t value, uint32_t flag)
+{
+	*to = (uint64_t)flag << 32 | value;
+}
+
+DEVICE u4
+packets_get(const uint64_t *from)
+{
+	return { (uint32_t)from[0], (uint32_t)(from[0] >> 32), (uint32_t)from[1],
+		(uint32_t)(from[1] >> 32) };
+}
+
+DEVICE void spin(int) { emulated_spin(); }
+DEVICE int grid_size() { return emulated_at.grid; }
+DEVICE void fetch_ahead(const void *, uint32_t) { }
 
 /* A kernel begins when all of the last one is done: there is nothing to wait for. */
 DEVICE void wait_for_last() { }
