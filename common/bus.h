@@ -102,4 +102,9 @@ typedef void bus_event_fn(void *arg, const struct frame *f);
 int bus_subscribe(struct bus_subscriber **s, const char *dir,
     const char *name, int idle_ms, bus_event_fn *fn, void *arg, struct err *e);
 
+/* The same for a reader of text: f->obj is NULL (frame_open), and what is no JSON
+ * comes too. */
+int bus_subscribe_text(struct bus_subscriber **s, const char *dir,
+    const char *name, int idle_ms, bus_event_fn *fn, void *arg, struct err *e);
+
 #endif

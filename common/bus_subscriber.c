@@ -29,6 +29,7 @@ enum {
 struct bus_subscriber {
 	char path[BUS_PATH_MAX + 1];
 	int idle_ms;
+	bool as_text;
 	bus_event_fn *fn;
 	void *arg;
 	int fd;				/* -1: not connected */
@@ -57,7 +58,7 @@ deliver(struct bus_subscriber *s, const unsigned char *p, size_t n)
 {
 	struct frame f = { 0 };
 
-	if (frame_parse(p, n, &f, NULL) != 0)
+	if ((s->as_text ? frame_open : frame_parse)(p, n, &f, NULL) != 0)
 		return;		/* as good as lost: the reader sees the gap */
 	if (f.type != FRAME_PING) {
 		s->fn(s->arg, &f);
@@ -173,9 +174,9 @@ subscribe(void *arg)
 	return NULL;
 }
 
-int
-bus_subscribe(struct bus_subscriber **out, const char *dir, const char *name,
-    int idle_ms, bus_event_fn *fn, void *arg, struct err *e)
+static int
+begin(struct bus_subscriber **out, const char *dir, const char *name, int idle_ms,
+    bool as_text, bus_event_fn *fn, void *arg, struct err *e)
 {
 	struct bus_subscriber *s = calloc(1, sizeof(*s));
 	int r;
@@ -187,6 +188,7 @@ bus_subscribe(struct bus_subscriber **out, const char *dir, const char *name,
 		return r;
 	}
 	s->idle_ms = idle_ms;
+	s->as_text = as_text;
 	s->fn = fn;
 	s->arg = arg;
 	s->fd = -1;
@@ -201,4 +203,18 @@ bus_subscribe(struct bus_subscriber **out, const char *dir, const char *name,
 		;
 	*out = s;
 	return 0;
+}
+
+int
+bus_subscribe(struct bus_subscriber **s, const char *dir, const char *name,
+    int idle_ms, bus_event_fn *fn, void *arg, struct err *e)
+{
+	return begin(s, dir, name, idle_ms, false, fn, arg, e);
+}
+
+int
+bus_subscribe_text(struct bus_subscriber **s, const char *dir, const char *name,
+    int idle_ms, bus_event_fn *fn, void *arg, struct err *e)
+{
+	return begin(s, dir, name, idle_ms, true, fn, arg, e);
 }

@@ -29,20 +29,34 @@ put_u32(char *p, uint32_t v)
 }
 
 int
-frame_parse(const void *bytes, size_t n, struct frame *f, struct err *e)
+frame_open(const void *bytes, size_t n, struct frame *f, struct err *e)
 {
 	const char *p = bytes;
-	json_error_t at;
 	uint32_t n_json;
-	json_t *obj;
-	int r;
 
 	if (n < FRAME_HEAD || (n_json = get_u32(p + 4)) > n - FRAME_HEAD)
 		return err_set(e, ERR_BAD_MESSAGE, "the frame is cut short");
-	if ((r = json_scan(p + FRAME_HEAD, n_json, JSON_DEPTH_MAX,
+	*f = (struct frame){
+		.type = get_u32(p),
+		.json = p + FRAME_HEAD,
+		.n_json = n_json,
+		.bulk = p + FRAME_HEAD + n_json,
+		.n_bulk = n - FRAME_HEAD - n_json,
+	};
+	return 0;
+}
+
+int
+frame_load(struct frame *f, struct err *e)
+{
+	json_error_t at;
+	json_t *obj;
+	int r;
+
+	if ((r = json_scan(f->json, f->n_json, JSON_DEPTH_MAX,
 	    FRAME_VALUES_MAX, e)) != 0)
 		return r;
-	obj = json_loadb(p + FRAME_HEAD, n_json, JSON_REJECT_DUPLICATES, &at);
+	obj = json_loadb(f->json, f->n_json, JSON_REJECT_DUPLICATES, &at);
 	if (obj == NULL)
 		return err_set(e, json_error_code(&at) ==
 		    json_error_out_of_memory ? ERR_NO_MEMORY : ERR_BAD_MESSAGE,
@@ -51,13 +65,22 @@ frame_parse(const void *bytes, size_t n, struct frame *f, struct err *e)
 		json_decref(obj);
 		return err_set(e, ERR_BAD_MESSAGE, "the JSON is no object");
 	}
-	*f = (struct frame){
-		.type = get_u32(p),
-		.obj = obj,
-		.bulk = p + FRAME_HEAD + n_json,
-		.n_bulk = n - FRAME_HEAD - n_json,
-	};
+	f->obj = obj;
+	f->json = NULL;
+	f->n_json = 0;
 	return 0;
+}
+
+int
+frame_parse(const void *bytes, size_t n, struct frame *f, struct err *e)
+{
+	struct frame open;
+	int r;
+
+	if ((r = frame_open(bytes, n, &open, e)) == 0 &&
+	    (r = frame_load(&open, e)) == 0)
+		*f = open;
+	return r;
 }
 
 static int

@@ -27,7 +27,10 @@ enum {
 
 struct frame {
 	uint32_t type;
-	json_t *obj;		/* owned */
+	json_t *obj;		/* owned; NULL: see frame_load */
+	const char *json;	/* text [n_json] of an obj that is not made yet,
+				 * borrowed as bulk is; or NULL */
+	size_t n_json;
 	const void *bulk;	/* borrowed from the bytes it was parsed from */
 	size_t n_bulk;		/* bytes */
 	void *bytes;		/* owned, from malloc: what bulk points into; or NULL */
@@ -37,6 +40,14 @@ struct buf;
 
 /* Parse bytes [n]; f->obj is a new reference, f->bulk points into bytes. */
 int frame_parse(const void *bytes, size_t n, struct frame *f, struct err *e);
+
+/*
+ * The two halves of that.  frame_open: all but obj, which is NULL, for a reader that
+ * makes do with the text.  frame_load: obj out of json, which must be there; f is
+ * unchanged on failure.
+ */
+int frame_open(const void *bytes, size_t n, struct frame *f, struct err *e);
+int frame_load(struct frame *f, struct err *e);
 
 /* Append f to b.  ERR_NO_MEMORY, or ERR_BAD_MESSAGE if obj is no object. */
 int frame_write(const struct frame *f, struct buf *b, struct err *e);

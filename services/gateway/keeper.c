@@ -234,7 +234,7 @@ upstream_open_sockets(struct upstream *u, const char *dir, struct err *e)
 
 	if ((r = bus_client_open(&client, dir, "decode", e)) != 0)
 		return r;
-	if ((r = bus_subscribe(&u->sub, dir, "decode-events",
+	if ((r = bus_subscribe_text(&u->sub, dir, "decode-events",
 	    UPSTREAM_SILENT_MS, upstream_events, u, e)) != 0)
 		return r;
 	pthread_mutex_lock(&u->lock);

@@ -106,19 +106,35 @@ pieces_tokens(const struct pieces *p)
 	return list;
 }
 
+/* With room for n_text bytes of text, which are copied, and ids, which are taken. */
 static struct piece *
-piece_new(const struct decode_piece *d, int64_t time_us)
+piece_new(int64_t seq, int32_t *ids, int64_t n_tokens, const char *text, size_t n_text)
 {
-	size_t n_text = strlen(d->text);
 	struct piece *p = malloc(sizeof(*p) + n_text + 1);
+	char *own = (char *)(p + 1);
+
+	if (p == NULL || (ids == NULL && n_tokens > 0)) {
+		free(p);
+		free(ids);
+		return NULL;
+	}
+	*p = (struct piece){
+		.seq = seq, .n_tokens = n_tokens, .ids = ids, .n_text = n_text, .text = own,
+	};
+	memcpy(own, text, n_text);
+	own[n_text] = '\0';
+	return p;
+}
+
+/* The same of all that d says. */
+static struct piece *
+piece_of(const struct decode_piece *d)
+{
+	struct piece *p = piece_new(d->seq, copy_ids(d->tokens),
+	    (int64_t)json_array_size(d->tokens), d->text, strlen(d->text));
 
 	if (p == NULL)
 		return NULL;
-	*p = (struct piece){
-		.seq = d->seq, .time_us = time_us, .n_text = n_text,
-		.n_tokens = (int64_t)json_array_size(d->tokens),
-		.ids = copy_ids(d->tokens),
-	};
 	if (json_array_size(d->logprobs) > 0)
 		p->logprobs = json_deep_copy(d->logprobs);
 	if (json_array_size(d->prompt_logprobs) > 0)
@@ -128,25 +144,33 @@ piece_new(const struct decode_piece *d, int64_t time_us)
 	if (d->vector[0] != '\0')
 		p->vector = strdup(d->vector);
 	strncpy(p->finish, d->finish, sizeof(p->finish) - 1);
-	memcpy(p->text, d->text, n_text + 1);
 	return p;
+}
+
+static int
+append_plain(struct pieces *p, const int32_t *ids, int64_t n, const char *text, size_t n_text,
+    struct err *e)
+{
+	buf_add(&p->text, text, n_text);
+	buf_add(&p->ids, ids, (size_t)n * sizeof(*ids));
+	if (p->text.failed || p->ids.failed)
+		return err_set(e, ERR_NO_MEMORY, "no memory for the tokens");
+	/* A finish alone takes a number of its own, so that it can be missed. */
+	p->next += n > 0 ? n : 1;
+	return 0;
 }
 
 static int
 append(struct pieces *p, struct piece *new, struct err *e)
 {
-	size_t n = new->ids == NULL ? 0 : (size_t)new->n_tokens;
+	int r = append_plain(p, new->ids, new->n_tokens, new->text, new->n_text, e);
 
-	buf_add(&p->text, new->text, new->n_text);
-	buf_add(&p->ids, new->ids, n * sizeof(*new->ids));
-	if (p->text.failed || p->ids.failed || (int64_t)n != new->n_tokens) {
+	if (r != 0) {
 		piece_list_free(new);
-		return err_set(e, ERR_NO_MEMORY, "no memory for the tokens");
+		return r;
 	}
 	free(new->ids);
 	new->ids = NULL;
-	/* A finish alone takes a number of its own, so that it can be missed. */
-	p->next += new->n_tokens > 0 ? new->n_tokens : 1;
 	p->finished = new->finish[0] != '\0';
 	*p->last = new;
 	p->last = &new->next;
@@ -193,43 +217,37 @@ take_in(struct pieces *p, struct err *e)
 
 /* Tokens that came again must be those that came first. */
 static void
-compare(struct pieces *p, const struct decode_piece *d)
+compare(struct pieces *p, const struct piece *again)
 {
-	size_t i;
-	json_t *id;
-
-	json_array_foreach(d->tokens, i, id)
-		if (json_integer_value(id) != id_at(p, (size_t)d->seq + i)) {
+	for (int64_t i = 0; i < again->n_tokens; i++)
+		if (again->ids[i] != id_at(p, (size_t)(again->seq + i))) {
 			p->n_diverged++;
 			return;
 		}
 }
 
-int
-pieces_add(struct pieces *p, const struct decode_piece *d, int64_t time_us,
-    enum pieces_added *added, struct err *e)
+/* new is p's from now on. */
+static int
+put(struct pieces *p, struct piece *new, enum pieces_added *added, struct err *e)
 {
-	int64_t n = (int64_t)json_array_size(d->tokens), end = d->seq + n;
-	struct piece *new;
+	int64_t n = new->n_tokens, seq = new->seq, end = seq + n;
 	int r;
 
-	if (!are_ids(d->tokens) || (n == 0 && d->finish[0] == '\0'))
-		return err_set(e, ERR_BAD_MESSAGE,
-		    "a piece without tokens or finish");
 	if (end < p->next || (end == p->next && n > 0) || p->finished) {
 		if (end <= p->next)
-			compare(p, d);
+			compare(p, new);
+		piece_list_free(new);
 		*added = PIECES_OLD;
 		return 0;
 	}
-	if (d->seq < p->next)
+	if (seq < p->next) {
+		piece_list_free(new);
 		return err_set(e, ERR_BAD_MESSAGE, "a piece of tokens %lld to "
-		    "%lld, but %lld are here", (long long)d->seq,
+		    "%lld, but %lld are here", (long long)seq,
 		    (long long)end - 1, (long long)p->next);
-	if ((new = piece_new(d, time_us)) == NULL)
-		return err_set(e, ERR_NO_MEMORY, "no memory for a piece");
+	}
 	pieces_know(p, end);
-	if (d->seq > p->next) {
+	if (seq > p->next) {
 		if (p->aside == NULL)
 			p->n_gaps++;
 		put_aside(p, new);
@@ -240,6 +258,52 @@ pieces_add(struct pieces *p, const struct decode_piece *d, int64_t time_us,
 		return r;
 	*added = PIECES_NEW;
 	return 0;
+}
+
+int
+pieces_add(struct pieces *p, const struct decode_piece *d, int64_t time_us,
+    enum pieces_added *added, struct err *e)
+{
+	struct piece *new;
+
+	if (!are_ids(d->tokens) ||
+	    (json_array_size(d->tokens) == 0 && d->finish[0] == '\0'))
+		return err_set(e, ERR_BAD_MESSAGE,
+		    "a piece without tokens or finish");
+	if ((new = piece_of(d)) == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for a piece");
+	new->time_us = time_us;
+	return put(p, new, added, e);
+}
+
+int
+pieces_add_plain(struct pieces *p, const struct piece *plain, enum pieces_added *added,
+    struct err *e)
+{
+	size_t n = (size_t)plain->n_tokens * sizeof(*plain->ids);
+	int32_t *ids = malloc(n);
+	struct piece *new;
+
+	if (ids != NULL)
+		memcpy(ids, plain->ids, n);
+	new = piece_new(plain->seq, ids, plain->n_tokens, plain->text, plain->n_text);
+	if (new == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for a piece");
+	new->time_us = plain->time_us;
+	return put(p, new, added, e);
+}
+
+bool
+pieces_at(const struct pieces *p, int64_t seq)
+{
+	return !p->finished && p->first == NULL && p->aside == NULL && seq == p->next;
+}
+
+int
+pieces_pass(struct pieces *p, const struct piece *plain, struct err *e)
+{
+	pieces_know(p, plain->seq + plain->n_tokens);
+	return append_plain(p, plain->ids, plain->n_tokens, plain->text, plain->n_text, e);
 }
 
 void

@@ -22,7 +22,7 @@ struct piece {
 	char *vector;		/* base64, or NULL; owned */
 	char finish[17];	/* "" or why it ended */
 	size_t n_text;
-	char text[];		/* n_text bytes, UTF-8, and a NUL */
+	const char *text;	/* n_text bytes, UTF-8; lives as long as this */
 };
 
 struct pieces {
@@ -64,6 +64,18 @@ int pieces_preset(struct pieces *p, const json_t *tokens, const char *text,
  */
 int pieces_add(struct pieces *p, const struct decode_piece *d, int64_t time_us,
     enum pieces_added *added, struct err *e);
+
+/* The same of a piece that is tokens [n > 0] with their text and nothing else. */
+int pieces_add_plain(struct pieces *p, const struct piece *plain,
+    enum pieces_added *added, struct err *e);
+
+/*
+ * A way around the list, for a taker who is there: would a piece that begins at seq
+ * be the next to be taken?  Then, once it was, pieces_pass: as if it had been added
+ * and taken.  plain: as above, also ids.  ERR_NO_MEMORY.
+ */
+bool pieces_at(const struct pieces *p, int64_t seq);
+int pieces_pass(struct pieces *p, const struct piece *plain, struct err *e);
 
 /* All tokens that are in order, as a list of ids: a new reference, or NULL if memory
  * is short. */

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "bus.h"
+#include "step_text.h"
 #include "suspect.h"
 #include "upstream.h"
 
@@ -41,6 +42,7 @@ struct upstream {
 	pthread_cond_t keep;		/* the keeper has something to do */
 	struct bus_client *client;	/* set once; NULL: not found yet */
 	struct bus_subscriber *sub;
+	struct step_text text;		/* the subscriber's thread's */
 	char why[240];			/* why client is NULL */
 	char boot[DECODE_BOOT_LEN + 1];	/* of the last event; "" before */
 	char dead[UPSTREAM_DEAD_BOOTS][DECODE_BOOT_LEN + 1];	/* a ring */

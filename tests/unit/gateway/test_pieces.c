@@ -211,6 +211,64 @@ START_TEST(another_worker_starts_where_the_first_ended)
 }
 END_TEST
 
+static struct piece
+plain(int64_t seq, int32_t *id, const char *letter)
+{
+	return (struct piece){
+		.seq = seq, .n_tokens = 1, .ids = id, .text = letter, .n_text = 1,
+	};
+}
+
+START_TEST(a_plain_piece_is_as_good_as_another)
+{
+	int32_t ids[] = { 0, 1, 2 }, other = 7;
+	struct piece v[] = { plain(0, &ids[0], "a"), plain(1, &ids[1], "b"),
+		plain(2, &ids[2], "c"), plain(1, &other, "x") };
+	enum pieces_added added = PIECES_OLD;
+	struct err e;
+
+	ck_assert_int_eq(pieces_add_plain(&p, &v[0], &added, &e), 0);
+	ck_assert_int_eq(added, PIECES_NEW);
+	ck_assert_int_eq(pieces_add_plain(&p, &v[2], &added, &e), 0);
+	ck_assert_int_eq(added, PIECES_GAP);
+	ck_assert_int_eq(pieces_add_plain(&p, &v[1], &added, &e), 0);
+	ck_assert_int_eq(added, PIECES_NEW);
+	ck_assert_int_eq(pieces_add_plain(&p, &v[1], &added, &e), 0);
+	ck_assert_int_eq(added, PIECES_OLD);
+	ck_assert_uint_eq(p.n_diverged, 0);
+	ck_assert_int_eq(pieces_add_plain(&p, &v[3], &added, &e), 0);
+	ck_assert_uint_eq(p.n_diverged, 1);
+	ck_assert_str_eq(taken(), "abc");
+	check_tokens(3);
+}
+END_TEST
+
+START_TEST(a_piece_passes_only_where_it_is_next)
+{
+	int32_t ids[] = { 0, 1, 2 };
+	struct piece v[] = { plain(0, &ids[0], "a"), plain(1, &ids[1], "b"),
+		plain(2, &ids[2], "c") };
+	struct err e;
+
+	ck_assert(!pieces_at(&p, 1));
+	ck_assert(pieces_at(&p, 0));
+	ck_assert_int_eq(pieces_pass(&p, &v[0], &e), 0);
+	ck_assert(!pieces_gap(&p));
+	ck_assert(!pieces_at(&p, 0));
+	add(2, 1, "");		/* one aside */
+	ck_assert(!pieces_at(&p, 1));
+	add(1, 1, "");		/* two to be taken before it */
+	ck_assert(!pieces_at(&p, 3));
+	ck_assert_str_eq(taken(), "bc");
+	ck_assert(pieces_at(&p, 3));
+	add(3, 1, "stop");
+	taken();
+	ck_assert(!pieces_at(&p, 4));
+	check_tokens(4);
+	ck_assert_str_eq(p.text.data, "abcd");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -229,6 +287,8 @@ main(void)
 	tcase_add_test(t, other_tokens_at_the_same_place_are_noticed);
 	tcase_add_test(t, refuses_what_no_worker_sends);
 	tcase_add_test(t, another_worker_starts_where_the_first_ended);
+	tcase_add_test(t, a_plain_piece_is_as_good_as_another);
+	tcase_add_test(t, a_piece_passes_only_where_it_is_next);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
