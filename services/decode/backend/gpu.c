@@ -287,8 +287,12 @@ backend_gpu_open(const struct model *m, const struct backend_options *o,
 		.top_max = BACKEND_TOP_MAX,
 		.kv_bytes = g->cache_bytes, .scratch_bytes = g->scratch_bytes,
 		.forward = gpu_forward, .copy_page = gpu_copy_page,
+		.read_page = gpu_read_page, .write_page = gpu_write_page,
+		.page_bytes = (size_t)m->config.n_layers * (size_t)g->page_size *
+		    sizeof(uint16_t),
 		.ops = gpu_ops, .close = gpu_close, .state = g,
 	};
 	snprintf(b->name, sizeof(b->name), "gpu %.50s", g->device_name);
+	snprintf(b->kv_format, sizeof(b->kv_format), "gpu f16 1 %.50s", g->device_name);
 	return 0;
 }

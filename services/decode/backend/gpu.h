@@ -10,7 +10,8 @@
 /*
  * What the files of the GPU backend share: gpu.c (open, forward, close), gpu_upload.c
  * (the model on the device), gpu_memory.c (buffers), gpu_step.c (the launches of a
- * forward pass), gpu_top.c (the largest logits), gpu_graph.c (a pass recorded and replayed).
+ * forward pass), gpu_top.c (the largest logits), gpu_graph.c (a pass recorded and replayed),
+ * gpu_pages.c (pages for a snapshot).
  */
 
 /* Kinds of work that are timed: name. */
@@ -170,7 +171,7 @@ struct gpu {
 	volatile uint32_t *mark;	/* pinned: the kernel that began last */
 	uint64_t n_passes;
 	struct gpu_graph graphs[GPU_GRAPHS];
-	bool dead;
+	atomic_bool dead;
 	struct gpu_times times;
 };
 
@@ -198,6 +199,10 @@ void gpu_top_want(struct gpu *g, const struct backend_row *rows, int n, struct g
 int gpu_top_step(struct gpu *g, const struct gpu_shape *s, int32_t first, int32_t n,
     struct err *e);
 void gpu_top_give(const struct gpu *g, const struct backend_row *rows, int n);
+
+/* gpu_pages.c: as backend.h says. */
+int gpu_read_page(struct backend *b, int32_t page, int n, void *out, struct err *e);
+int gpu_write_page(struct backend *b, int32_t page, const void *in, struct err *e);
 
 /* gpu_graph.c: the same, recorded the first time and replayed from then on. */
 int gpu_graph_step(struct gpu *g, const struct gpu_shape *s, struct err *e);

@@ -33,6 +33,7 @@
 	F(host_alloc, hipHostMalloc, cuMemHostAlloc, void **p, size_t n, unsigned flags) \
 	F(host_free, hipHostFree, cuMemFreeHost, void *p)                             \
 	F(to_device, hipMemcpyHtoD, cuMemcpyHtoD_v2, void *to, const void *from, size_t n) \
+	F(to_host, hipMemcpyDtoH, cuMemcpyDtoH_v2, void *to, const void *from, size_t n) \
 	F(to_device_async, hipMemcpyHtoDAsync, cuMemcpyHtoDAsync_v2, void *to,        \
 	    const void *from, size_t n, void *stream)                                 \
 	F(to_host_async, hipMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2, void *to,          \

@@ -1,6 +1,6 @@
 /*
  * What the GPU backend has beside logits, each against what is known without it: the
- * largest logits of a row.
+ * largest logits of a row, pages that leave the cache and come back.
  */
 #include <math.h>
 
@@ -213,6 +213,93 @@ START_TEST(rows_get_their_largest_logits)
 }
 END_TEST
 
+static void
+open_gpu(const struct model *m, struct backend *b)
+{
+	struct backend_options o = { .name = "gpu", .n_pages = N_PAGES, .max_rows = 64,
+		.n_ctx = 128 };
+	struct err e;
+
+	ck_assert_msg(backend_open(m, &o, b, &e) == 0, "%s", e.text);
+}
+
+/* Positions from..to-1 of a sequence in pages, the logits of all to out. */
+static void
+feed(struct backend *b, int vocab, const int32_t *pages, int sequence, int from, int to,
+    float *out)
+{
+	struct backend_row rows[64];
+	struct err e;
+
+	for (int i = from; i < to; i++)
+		rows[i - from] = (struct backend_row){ .pos = i, .pages = pages,
+			.token = token_at(sequence, i, vocab), .want_logits = true };
+	ck_assert_int_eq(b->forward(b, rows, to - from, out, &e), 0);
+}
+
+enum { FED = 60, CUT = 45 };
+
+/* Into a cache that is full of something else. */
+START_TEST(pages_go_to_another_cache_and_give_the_same_logits)
+{
+	static const int32_t one[] = { 3, 7 }, other[] = { 5, 0 };
+	static struct model m;
+	struct backend b, to;
+	struct err e;
+	char *page, *again;
+	int vocab;
+
+	random_model(&random_shapes[_i], &m);
+	vocab = m.config.vocab;
+	open_gpu(&m, &b);
+	open_gpu(&m, &to);
+	ck_assert_str_eq(b.kv_format, to.kv_format);
+	page = malloc(b.page_bytes);
+	again = malloc(b.page_bytes);
+	feed(&b, vocab, one, 0, 0, FED, want[0]);
+	feed(&to, vocab, other, 1, 0, FED, got[0]);
+	for (int i = 0; i < 2; i++) {
+		int n = i == 0 ? KV_PAGE : CUT - KV_PAGE;
+
+		ck_assert_int_eq(b.read_page(&b, one[i], n, page, &e), 0);
+		ck_assert_int_eq(to.write_page(&to, other[i], page, &e), 0);
+		/* What stands behind its end is not in it. */
+		ck_assert_int_eq(to.read_page(&to, other[i], KV_PAGE, again, &e), 0);
+		ck_assert_int_eq(memcmp(page, again, b.page_bytes), 0);
+		ck_assert_int_eq(b.read_page(&b, one[i], KV_PAGE, again, &e), 0);
+		ck_assert((memcmp(page, again, b.page_bytes) == 0) == (n == KV_PAGE));
+	}
+	feed(&to, vocab, other, 0, CUT, FED, got[0]);
+	ck_assert_mem_eq(got[0], want[0] + CUT * vocab,
+	    (size_t)((FED - CUT) * vocab) * sizeof(float));
+	free(page);
+	free(again);
+	b.close(&b);
+	to.close(&to);
+}
+END_TEST
+
+START_TEST(a_sequence_goes_on_in_a_copy_of_a_part_of_a_page)
+{
+	static const int32_t one[] = { 3, 7 }, copied[] = { 3, 9 }, noise[] = { 9, 3 };
+	static struct model m;
+	struct backend b;
+	struct err e;
+	int vocab;
+
+	random_model(&random_shapes[_i], &m);
+	vocab = m.config.vocab;
+	open_gpu(&m, &b);
+	feed(&b, vocab, noise, 1, 0, KV_PAGE, got[0]);
+	feed(&b, vocab, one, 0, 0, FED, want[0]);
+	ck_assert_int_eq(b.copy_page(&b, one[1], copied[1], CUT - KV_PAGE, &e), 0);
+	feed(&b, vocab, copied, 0, CUT, FED, got[0]);
+	ck_assert_mem_eq(got[0], want[0] + CUT * vocab,
+	    (size_t)((FED - CUT) * vocab) * sizeof(float));
+	b.close(&b);
+}
+END_TEST
+
 static int
 run_tests(void)
 {
@@ -221,6 +308,12 @@ run_tests(void)
 	tcase_add_loop_test(t, the_kernel_finds_the_largest_in_their_order, 0,
 	    gpu_world_first() ? (int)(sizeof(top_cases) / sizeof(top_cases[0])) : 3);
 	tcase_add_test(t, rows_get_their_largest_logits);
+	if (gpu_world_first()) {
+		tcase_add_loop_test(t, pages_go_to_another_cache_and_give_the_same_logits,
+		    0, 2);
+		tcase_add_loop_test(t, a_sequence_goes_on_in_a_copy_of_a_part_of_a_page,
+		    0, 2);
+	}
 	return gpu_world_run(t, "gpu features");
 }
 
