@@ -88,7 +88,7 @@ $(patsubst %.c,$B/%.o,$(wildcard services/decode/backend/cpu_neon*.c)): CPPFLAGS
 HIPCC      ?= $(shell command -v clang-22)
 NVCC       ?= nvcc
 GPU_AMD     = $(if $(HIPCC),gfx1151 gfx1201)
-GPU_CUDA    = $(if $(GPU_VALIDATE),sm_90)
+GPU_CUDA    = $(if $(GPU_VALIDATE),sm_90a)
 GPU_SOURCES = $(wildcard services/decode/kernels/*)
 GPU_FLAGS   = -std=c++17 -O3 -Iservices/decode/kernels
 $B/services/decode/backend/gpu_code.o: CPPFLAGS += -DGPU_CODE_DIR=$B/gpu \
@@ -104,7 +104,7 @@ $B/gpu/gfx%.co: $(GPU_SOURCES)
 $B/gpu/sm_%.co: $(GPU_SOURCES)
 	@mkdir -p $(@D)
 	@echo "  CUDA  $@"
-	$Q$(NVCC) -x cu -arch=sm_$* -cubin --fmad=false $(GPU_FLAGS) -o $@ services/decode/kernels/all.hip
+	$Q$(NVCC) -x cu -gencode=arch=compute_$*,code=sm_$* -cubin --fmad=false $(GPU_FLAGS) -o $@ services/decode/kernels/all.hip
 
 gpu-report:
 	$QHIPCC=$(HIPCC) tools/gpu-report.sh

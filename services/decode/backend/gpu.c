@@ -216,14 +216,20 @@ gpu_close(struct backend *b)
 	*b = (struct backend){ 0 };
 }
 
+/* Kernels that only one target has stay NULL elsewhere. */
 static int
 load_code(struct gpu *g, struct err *e)
 {
 	int r = gpu_module_load(&g->d, g->device_name, &g->module, e);
 
-	for (int i = 0; i < N_GPU_KERNELS && r == 0; i++)
-		r = gpu_check(g, gpu_module_kernel(&g->d, g->module, kernel_names[i],
-		    &g->functions[i]), kernel_names[i], e);
+	for (int i = 0; i < N_GPU_KERNELS && r == 0; i++) {
+		int code = gpu_module_kernel(&g->d, g->module, kernel_names[i],
+		    &g->functions[i]);
+
+		if (code != GPU_NOT_FOUND || i < GPU_KERNEL_wgmma_set ||
+		    i > GPU_KERNEL_wgmma_gate)
+			r = gpu_check(g, code, kernel_names[i], e);
+	}
 	return r;
 }
 

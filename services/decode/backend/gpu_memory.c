@@ -78,7 +78,8 @@ lay_out(struct gpu *g, struct arena *a)
 	g->qkv = take(a, n * (size_t)g->qkv_stride, f);
 	g->att = take(a, n * (size_t)g->att_stride, f);
 	g->act = take(a, n * (size_t)g->act_stride, f);
-	g->q = take(a, n * (size_t)widest(g), 1);
+	/* Rows of a tile that are not there are read, too. */
+	g->q = take(a, (n + GPU_WGMMA_ROWS) * (size_t)widest(g), 1);
 	g->q_scale = take(a, n, f);
 	g->q_sum = take(a, n, sizeof(int32_t));
 	g->part = take(a, (size_t)g->part_rows * (size_t)g->n_chunks *

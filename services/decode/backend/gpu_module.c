@@ -38,7 +38,10 @@ gpu_module_load(const struct gpu_driver *d, const char *device_name, void **modu
 int
 gpu_module_kernel(const struct gpu_driver *d, void *module, const char *name, void **kernel)
 {
-	int r = d->module_function(kernel, module, name);
+	int r;
 
-	return r == 0 && d->cuda ? d->function_set(*kernel, CUDA_SHARED_MAX, GPU_SMEM_MAX) : r;
+	*kernel = NULL;
+	r = d->module_function(kernel, module, name);
+	return r == 0 && d->cuda ? d->function_set(*kernel, CUDA_SHARED_MAX,
+	    GPU_WGMMA_SMEM) : r;
 }

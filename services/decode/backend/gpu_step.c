@@ -43,6 +43,11 @@ static const enum gpu_kernel many_kernels[3] = {
 	[GATE] = GPU_KERNEL_gemm_gate,
 };
 
+static const enum gpu_kernel wgmma_kernels[3] = {
+	[SET] = GPU_KERNEL_wgmma_set, [ADD] = GPU_KERNEL_wgmma_add,
+	[GATE] = GPU_KERNEL_wgmma_gate,
+};
+
 /* Rows that a GEMV of this width may have: what fits in shared memory. */
 static int32_t
 most_rows(const struct gpu_matrix *w)
@@ -72,15 +77,23 @@ few_rows(struct step *t, enum mode mode, struct gpu_product p)
 	}
 }
 
+/* Blocks that take the same weights follow one another. */
 static void
 many_rows(struct step *t, enum mode mode, struct gpu_product p)
 {
-	unsigned rows = (unsigned)p.w.n_out * (mode == GATE ? 2 : 1);
+	bool wgmma = t->g->functions[GPU_KERNEL_wgmma_set] != NULL;
+	unsigned outs = (unsigned)p.w.n_out * (mode == GATE ? 2 : 1);
+	unsigned rows = (unsigned)p.n_rows;
 
-	launch(t, GPU_KERNEL_quantise, (unsigned)p.n_rows, 1, 1, GPU_THREADS, 0, &p);
-	launch(t, many_kernels[mode], (rows + GPU_GEMM_OUT - 1) / GPU_GEMM_OUT,
-	    ((unsigned)p.n_rows + GPU_GEMM_ROWS - 1) / GPU_GEMM_ROWS, 1,
-	    GPU_GEMM_THREADS, 0, &p);
+	p.q_rows = wgmma ? (p.n_rows + 7) / 8 * 8 : 0;
+	launch(t, GPU_KERNEL_quantise, rows, 1, 1, GPU_THREADS, 0, &p);
+	if (wgmma)
+		launch(t, wgmma_kernels[mode], (rows + GPU_WGMMA_ROWS - 1) / GPU_WGMMA_ROWS,
+		    (outs + GPU_WGMMA_OUT - 1) / GPU_WGMMA_OUT, 1, GPU_WGMMA_THREADS,
+		    GPU_WGMMA_SMEM, &p);
+	else
+		launch(t, many_kernels[mode], (rows + GPU_GEMM_ROWS - 1) / GPU_GEMM_ROWS,
+		    (outs + GPU_GEMM_OUT - 1) / GPU_GEMM_OUT, 1, GPU_GEMM_THREADS, 0, &p);
 }
 
 /* y = or += w times (the norm of) x. */

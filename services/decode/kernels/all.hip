@@ -3,6 +3,9 @@
 #include "quantise.hip"
 #include "gemv.hip"
 #include "gemm.hip"
+#ifdef TARGET_SM90
+#include "gemm_wgmma.h"
+#endif
 #include "rotary.hip"
 #include "attention.hip"
 #include "head.hip"

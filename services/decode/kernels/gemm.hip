@@ -95,9 +95,9 @@ template<product_mode MODE> DEVICE void
 gemm(const gpu_product &p)
 {
 	SHARED u4 shared[2][GPU_GEMM_ROWS * MMA_STRIDE / 16];
-	int n_blocks = p.w.units / 4, first = by() * GPU_GEMM_ROWS;
+	int n_blocks = p.w.units / 4, first = bx() * GPU_GEMM_ROWS;
 	int n = MODE == PRODUCT_GATE ? 2 * p.w.n_out : p.w.n_out;
-	int base = bx() * GPU_GEMM_OUT + tid() / 32 * 32;
+	int base = by() * GPU_GEMM_OUT + tid() / 32 * 32;
 	int acc[GEMM_TILES][GEMM_COLS][MMA_ACC];
 	bool idle = base >= n;
 	gemm_ahead next;

@@ -143,16 +143,16 @@ put_4(f4 v, float factor, uint32_t *to)
 	return dot4s(*to, 0x01010101u, 0);
 }
 
-/* Where columns 4i.. go. */
-template<bool swizzled> DEVICE int
+/* Where columns 4i.. go in shared memory. */
+DEVICE int
 place_of(int i)
 {
-	return swizzled ? chunk_at(i / 4) * 4 + i % 4 : i;
+	return chunk_at(i / 4) * 4 + i % 4;
 }
 
 /* One row by all waves: q [64 * units], s->scale[0], s->sum[0].  A barrier is left
  * to the caller. */
-template<bool swizzled> DEVICE void
+DEVICE void
 quantise_block(const gpu_product &p, const float *x, int8_t *q, rows_shared *s)
 {
 	int n4 = (p.n_in + 3) / 4, total = 0;
@@ -166,7 +166,7 @@ quantise_block(const gpu_product &p, const float *x, int8_t *q, rows_shared *s)
 	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
 	ROLLED for (int i = tid(); i < p.w.units * 16; i += GPU_THREADS)
 		total += put_4(weighted(x, p.norm, i, n4), factor,
-		    (uint32_t *)q + place_of<swizzled>(i));
+		    (uint32_t *)q + place_of(i));
 	total = sum_i(total, 32);
 	if (tid() % 32 == 0)
 		add_shared(&s->sum[0], total);
@@ -188,7 +188,7 @@ quantise_wave(const gpu_product &p, int r, int8_t *q, rows_shared *s)
 	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
 	ROLLED for (int i = tid() % 32; i < p.w.units * 16; i += 32)
 		total += put_4(weighted(x, p.norm, i, n4), factor,
-		    (uint32_t *)q + place_of<true>(i));
+		    (uint32_t *)q + place_of(i));
 	total = sum_i(total, 32);
 	if (tid() % 32 == 0) {
 		s->scale[r] = scale;
@@ -196,17 +196,102 @@ quantise_wave(const gpu_product &p, int r, int8_t *q, rows_shared *s)
 	}
 }
 
-/* Rows for products that do not quantise for themselves: a block per row. */
+/*
+ * Where gpu_wgmma has columns 4i.. of row r of rows: the bytes of 128 columns of all rows
+ * stand together.  64 columns are multiplied by two instructions of 32, of which lane t of
+ * four has k = 4 t.. and 16 + 4 t..: those are its columns 16 t + 8 s.. and 4 further, since
+ * a unit of codes has 16 columns in a row.
+ */
+DEVICE size_t
+wgmma_place(int r, int i, int rows)
+{
+	int chunk = i / 16 % 2 * 4 + i % 4;
+
+	return ((size_t)(i / 32) * rows + r) * 32 + (chunk ^ r % 8) * 4 + i % 16 / 4;
+}
+
+/*
+ * A row by all waves for products that do not quantise for themselves.  Its first columns
+ * are kept in registers; the order of the sums is that of measure_block.
+ */
+enum { QUANTISE_HELD = 8, QUANTISE_TURNS = GPU_SLICES / GPU_WAVES };
+
+/* Measures of the QUANTISE_TURNS slices of a wave; v: columns times weights. */
+DEVICE void
+quantise_measure(const float *x, const float *w, int n4, f4 *v, measure *slice)
+{
+	measure m[QUANTISE_TURNS];
+
+	for (int i = 0; i < QUANTISE_TURNS; i++)
+		m[i].squares = m[i].top = 0;
+	UNROLLED for (int k = 0; k < QUANTISE_HELD; k++) {
+		int i = tid() + k * GPU_THREADS;
+
+		v[k].x = v[k].y = v[k].z = v[k].w = 0;
+		if (i < n4)
+			v[k] = ((const f4 *)x)[i];
+	}
+	UNROLLED for (int k = 0; k < QUANTISE_HELD; k++) {
+		int i = tid() + k * GPU_THREADS;
+
+		if (i < n4)
+			m[k % QUANTISE_TURNS] = measure_4(m[k % QUANTISE_TURNS], &v[k],
+			    weights_of(w, i));
+	}
+	for (int k = 0; k < QUANTISE_TURNS; k++) {
+		ROLLED for (int i = tid() + (QUANTISE_HELD + k) * GPU_THREADS; i < n4;
+		    i += QUANTISE_TURNS * GPU_THREADS) {
+			f4 more = ((const f4 *)x)[i];
+
+			m[k] = measure_4(m[k], &more, weights_of(w, i));
+		}
+		m[k].squares = sum_f(m[k].squares, 32);
+		m[k].top = top_f(m[k].top, 32);
+		if (tid() % 32 == 0)
+			slice[k * GPU_WAVES + tid() / 32] = m[k];
+	}
+}
+
+/* Columns 4i.. of row r of what the GEMM takes; returns their sum. */
+DEVICE int
+quantise_put(const gpu_product &p, int r, int i, f4 v, float factor)
+{
+	size_t at = p.q_rows > 0 ? wgmma_place(r, i, p.q_rows) :
+	    (size_t)r * p.w.units * 16 + i;
+
+	return put_4(v, factor, (uint32_t *)p.q + at);
+}
+
 KERNEL(GPU_THREADS, gpu_quantise, gpu_product)
 {
 	SHARED rows_shared s;
-	int r = bx();
+	int r = bx(), n4 = (p.n_in + 3) / 4, total = 0;
+	const float *x = p.x + (size_t)r * p.x_stride;
+	f4 v[QUANTISE_HELD];
+	float factor, scale;
+	measure m;
 
-	quantise_block<false>(p, p.x + (size_t)r * p.x_stride,
-	    p.q + (size_t)r * p.w.units * 64, &s);
+	if (tid() == 0)
+		s.sum[0] = 0;
+	wait_for_last();
+	quantise_measure(x, p.norm, n4, v, s.slice);
+	sync();
+	m = s.slice[0];
+	ROLLED for (int i = 1; i < GPU_SLICES; i++)
+		m = join(m, s.slice[i]);
+	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
+	UNROLLED for (int k = 0; k < QUANTISE_HELD; k++)
+		if (tid() + k * GPU_THREADS < p.w.units * 16)
+			total += quantise_put(p, r, tid() + k * GPU_THREADS, v[k], factor);
+	ROLLED for (int i = tid() + QUANTISE_HELD * GPU_THREADS; i < p.w.units * 16;
+	    i += GPU_THREADS)
+		total += quantise_put(p, r, i, weighted(x, p.norm, i, n4), factor);
+	total = sum_i(total, 32);
+	if (tid() % 32 == 0)
+		add_shared(&s.sum[0], total);
 	sync();
 	if (tid() == 0) {
-		p.q_scale[r] = s.scale[0];
+		p.q_scale[r] = scale;
 		p.q_sum[r] = s.sum[0];
 	}
 }

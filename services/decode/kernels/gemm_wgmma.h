@@ -1,0 +1,215 @@
+#ifndef DECODE_KERNELS_GEMM_WGMMA_H
+#define DECODE_KERNELS_GEMM_WGMMA_H
+
+/*
+ * Ternary matrix times many rows by what sm_90 has for it: four waves together give 64
+ * outputs of GPU_WGMMA_ROWS rows to the matrix unit, which takes codes from registers and
+ * activations from shared memory and works while the waves unpack the next codes.
+ *
+ * Activations come in stages of 256 columns, copied ahead by one thread.  gpu_quantise has
+ * put them where the unit wants them, see wgmma_place.  A stage is full when its bytes have
+ * come, and free when all waves have read it; between these two waves wait for nobody.
+ */
+#include "wgmma.h"
+
+enum {
+	WGMMA_STAGES = 3,
+	WGMMA_STAGE = 256 * GPU_WGMMA_ROWS,
+	WGMMA_ACC = GPU_WGMMA_ROWS / 2,		/* sums of a thread */
+	WGMMA_WAVES = GPU_WGMMA_THREADS / 32,
+	WGMMA_STRIDE = GPU_WGMMA_OUT + 4,	/* of the sums of a row, at the end */
+};
+
+struct wgmma_shared {
+	uint64_t full[WGMMA_STAGES], free[WGMMA_STAGES];
+};
+
+/* Units of block, of rows base.. of the matrix: as mma.sync has them. */
+DEVICE void
+wgmma_ask(const gpu_product &p, int base, int block, u4 *w)
+{
+	for (int j = 0; j < 2; j++) {
+		size_t row = (size_t)(base + tid() % 32 / 4 + 8 * j);
+
+		w[j] = load_u4(p.w.codes + 16 * (row * p.w.units + 4 * block + tid() % 4));
+	}
+}
+
+/* By one thread: the activations of block into its stage. */
+DEVICE void
+wgmma_fetch(const gpu_product &p, int block, uint8_t *stages, wgmma_shared *s)
+{
+	uint8_t *to = stages + block % WGMMA_STAGES * WGMMA_STAGE;
+	uint64_t *full = &s->full[block % WGMMA_STAGES];
+
+	barrier_expect(full, WGMMA_STAGE);
+	for (int i = 0; i < 2; i++)
+		copy_ahead(to + i * (WGMMA_STAGE / 2), p.q + 128 * ((size_t)(2 * block + i) *
+		    p.q_rows + bx() * GPU_WGMMA_ROWS), WGMMA_STAGE / 2, full);
+}
+
+/* The stage of the last block is free when all waves say so, and takes the next. */
+DEVICE void
+wgmma_refill(const gpu_product &p, int block, uint8_t *stages, wgmma_shared *s)
+{
+	int last = block - 1, next = last + WGMMA_STAGES;
+
+	if (tid() == 0 && last >= 0 && next < p.w.units / 4) {
+		barrier_wait(&s->free[last % WGMMA_STAGES], last / WGMMA_STAGES % 2);
+		wgmma_fetch(p, next, stages, s);
+	}
+	sync_wave();
+}
+
+/* 64 columns of each of the masks.  At most one group of instructions is on its way when
+ * the registers of the one before are written. */
+DEVICE void
+wgmma_block(const gpu_product &p, int block, const u4 *w, uint8_t *stages, wgmma_shared *s,
+    int *acc)
+{
+	uint32_t from = shared_address(stages + block % WGMMA_STAGES * WGMMA_STAGE);
+	u4 a[2][2];
+
+	barrier_wait(&s->full[block % WGMMA_STAGES], block / WGMMA_STAGES % 2);
+	UNROLLED for (int i = 0; i < 4; i++) {
+		u4 *c = a[i % 2];
+		uint32_t at = from + (uint32_t)(i / 2 * (WGMMA_STAGE / 2) + i % 2 * 64);
+
+		wgmma_wait<1>();
+		if (i == 1 && block > 0 && tid() % 32 == 0)
+			barrier_arrive(&s->free[(block - 1) % WGMMA_STAGES]);
+		if (i == 2)
+			wgmma_refill(p, block, stages, s);
+		c[0] = codes_of(w[0], i);
+		c[1] = codes_of(w[1], i);
+		wgmma_begin();
+		wgmma_64x128x32(acc, c[0].x, c[1].x, c[0].y, c[1].y, at, block + i);
+		wgmma_64x128x32(acc, c[0].z, c[1].z, c[0].w, c[1].w, at + 32, 1);
+		wgmma_end();
+	}
+}
+
+/* Sums by way of shared memory, so that a wave writes whole rows. */
+DEVICE void
+wgmma_turn(const int *acc, int *sums)
+{
+	int *to = sums + tid() % 4 * 2 * WGMMA_STRIDE + tid() / 32 * 16 + tid() % 32 / 4;
+
+	UNROLLED for (int i = 0; i < WGMMA_ACC; i++)
+		to[(i / 4 * 8 + i % 2) * WGMMA_STRIDE + i % 4 / 2 * 8] = acc[i];
+	sync();
+}
+
+DEVICE f4
+wgmma_values(const int *sums, int sum, f4 w, float scale)
+{
+	const u4 v = load_u4(sums);
+	f4 y = { (float)((int)v.x - sum) * (w.x * scale), (float)((int)v.y - sum) * (w.y * scale),
+		(float)((int)v.z - sum) * (w.z * scale), (float)((int)v.w - sum) * (w.w * scale) };
+
+	return y;
+}
+
+DEVICE f4
+wgmma_gate(f4 g, f4 u, bool silu)
+{
+	f4 y = { gate(g.x, u.x, silu), gate(g.y, u.y, silu), gate(g.z, u.z, silu),
+		gate(g.w, u.w, silu) };
+
+	return y;
+}
+
+/* To 4 outputs, of which n are meant. */
+template<product_mode MODE> DEVICE void
+wgmma_store(float *to, f4 y, int n)
+{
+	if (n >= 4) {
+		f4 x = { 0, 0, 0, 0 };
+
+		if (MODE == PRODUCT_ADD)
+			x = *(f4 *)to;
+		if (MODE == PRODUCT_ADD)
+			y.x = x.x + y.x, y.y = x.y + y.y, y.z = x.z + y.z, y.w = x.w + y.w;
+		*(f4 *)to = y;
+		return;
+	}
+	to[0] = MODE == PRODUCT_ADD ? to[0] + y.x : y.x;
+	if (n > 1)
+		to[1] = MODE == PRODUCT_ADD ? to[1] + y.y : y.y;
+	if (n > 2)
+		to[2] = MODE == PRODUCT_ADD ? to[2] + y.z : y.z;
+}
+
+template<product_mode MODE> DEVICE void
+wgmma_put(const gpu_product &p, const int *sums)
+{
+	enum { LANES = (MODE == PRODUCT_GATE ? GPU_WGMMA_OUT / 2 : GPU_WGMMA_OUT) / 4 };
+	enum { STEP = GPU_WGMMA_THREADS / LANES };
+	int at = tid() % LANES * 4, out = by() * LANES * 4 + at, first = bx() * GPU_WGMMA_ROWS;
+	int col = MODE == PRODUCT_GATE ? at / 16 * 32 + at % 16 : at;
+	int n = min_i(GPU_WGMMA_ROWS, p.n_rows - first);
+	const float *scales = p.w.scales + by() * GPU_WGMMA_OUT + col;
+	f4 w, up = { 0, 0, 0, 0 };
+
+	if (out >= p.w.n_out)
+		return;
+	w = *(const f4 *)scales;
+	if (MODE == PRODUCT_GATE)
+		up = *(const f4 *)(scales + GPU_GATE_ROWS);
+	UNROLLED_4 for (int r = tid() / LANES; r < n; r += STEP) {
+		const int *from = sums + r * WGMMA_STRIDE + col;
+		float scale = p.q_scale[first + r];
+		int sum = p.q_sum[first + r];
+		f4 y = wgmma_values(from, sum, w, scale);
+
+		if (MODE == PRODUCT_GATE)
+			y = wgmma_gate(y, wgmma_values(from + GPU_GATE_ROWS, sum, up, scale),
+			    p.silu != 0);
+		wgmma_store<MODE>(p.y + (size_t)(first + r) * p.y_stride + out, y,
+		    p.w.n_out - out);
+	}
+}
+
+template<product_mode MODE> DEVICE void
+wgmma(const gpu_product &p)
+{
+	DYNAMIC_SHARED(smem);
+	SHARED wgmma_shared s;
+	uint8_t *stages = smem + (-shared_address(smem) & 1023);
+	int n_blocks = p.w.units / 4, n = MODE == PRODUCT_GATE ? 2 * p.w.n_out : p.w.n_out;
+	int base = by() * GPU_WGMMA_OUT + tid() / 32 * 16;
+	int acc[WGMMA_ACC];
+	u4 w[2], next[2];
+
+	if (base / 32 * 32 >= n)	/* its sums are thrown away */
+		base = 0;
+	if (tid() == 0)
+		for (int i = 0; i < WGMMA_STAGES; i++) {
+			barrier_make(&s.full[i], 1);
+			barrier_make(&s.free[i], WGMMA_WAVES);
+		}
+	barriers_made();
+	wgmma_ask(p, base, 0, next);
+	wait_for_last();
+	if (tid() == 0)
+		for (int i = 0; i < WGMMA_STAGES && i < n_blocks; i++)
+			wgmma_fetch(p, i, stages, &s);
+	sync_wave();
+	ROLLED for (int block = 0; block < n_blocks; block++) {
+		w[0] = next[0];
+		w[1] = next[1];
+		if (block + 1 < n_blocks)
+			wgmma_ask(p, base, block + 1, next);
+		wgmma_block(p, block, w, stages, &s, acc);
+	}
+	wgmma_wait<0>();
+	sync();
+	wgmma_turn(acc, (int *)stages);
+	wgmma_put<MODE>(p, (const int *)stages);
+}
+
+KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma_set, gpu_product) { wgmma<PRODUCT_SET>(p); }
+KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma_add, gpu_product) { wgmma<PRODUCT_ADD>(p); }
+KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma_gate, gpu_product) { wgmma<PRODUCT_GATE>(p); }
+
+#endif
