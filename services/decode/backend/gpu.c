@@ -88,7 +88,7 @@ shape_of(struct gpu *g, const struct backend_row *rows, int n)
 {
 	struct gpu_shape s = { .n_rows = n, .n_tiles = 1 };
 
-	gpu_top_want(g, rows, n, &s);
+	gpu_wanted(g, rows, n, &s);
 	for (int i = 0; i < n; i++) {
 		while (s.n_tiles * GPU_TILE <= rows[i].pos)
 			s.n_tiles *= 2;
@@ -166,12 +166,14 @@ gpu_forward(struct backend *b, const struct backend_row *rows, int n, float *log
 	gpu_times_begin(g);
 	r = n <= GRAPH_ROWS && s.n_wanted <= GPU_LOGITS_ROWS && !g->times.on ?
 	    gpu_graph_step(g, &s, e) : gpu_step(g, &s, e);
+	if (r == 0 && s.n_hidden > 0)
+		r = gpu_wanted_hidden(g, &s, e);
 	if (r == 0)
 		r = gpu_times_end(g, rows, n, e);
 	if (r == 0)
 		r = take_all(g, &s, logits, e);
 	if (r == 0)
-		gpu_top_give(g, rows, n);
+		gpu_wanted_give(g, rows, n);
 	return r;
 }
 
@@ -290,7 +292,7 @@ backend_gpu_open(const struct model *m, const struct backend_options *o,
 	*b = (struct backend){
 		.approximates = m->config.act_float,
 		.logits = g->host_logits, .logits_rows = GPU_HOST_ROWS,
-		.top_max = BACKEND_TOP_MAX,
+		.has_hidden = true, .top_max = BACKEND_TOP_MAX,
 		.kv_bytes = g->cache_bytes, .scratch_bytes = g->scratch_bytes,
 		.forward = gpu_forward, .copy_page = gpu_copy_page,
 		.read_page = gpu_read_page, .write_page = gpu_write_page,

@@ -10,7 +10,7 @@
 /*
  * What the files of the GPU backend share: gpu.c (open, forward, close), gpu_upload.c
  * (the model on the device), gpu_memory.c (buffers), gpu_step.c (the launches of a
- * forward pass), gpu_top.c (the largest logits), gpu_graph.c (a pass recorded and replayed),
+ * forward pass), gpu_wanted.c (the largest logits, states), gpu_graph.c (a pass recorded and replayed),
  * gpu_pages.c (pages for a snapshot).
  */
 
@@ -61,6 +61,7 @@ enum gpu_op {
 	K(attend, "gpu_attend", GPU_OP_ATTEND)               \
 	K(attend_rows, "gpu_attend_rows", GPU_OP_ATTEND)     \
 	K(final, "gpu_final_rows", GPU_OP_FINAL)             \
+	K(hidden, "gpu_hidden_rows", GPU_OP_FINAL)           \
 	K(head_1, "gpu_head_i8_1", GPU_OP_HEAD)              \
 	K(head_2, "gpu_head_i8_2", GPU_OP_HEAD)              \
 	K(head_4, "gpu_head_i8_4", GPU_OP_HEAD)              \
@@ -105,6 +106,8 @@ struct gpu_shape {
 	int32_t n_wanted;	/* rows that the head has: */
 	int32_t n_full;		/* first those with all of their logits, */
 	int32_t top;		/* then those with so many of the largest: 1, GPU_TOP */
+	int32_t n_hidden;	/* rows behind those, whose states are told: a launch
+				 * of its own, which is not recorded */
 	bool stored;		/* rows of one sequence stand together */
 };
 
@@ -170,6 +173,7 @@ struct gpu {
 	size_t rows_at, wanted_at, tables_at, staging_bytes;
 	char *batch;
 	float *host_logits;		/* pinned, [GPU_HOST_ROWS, vocab] */
+	float *host_hidden;		/* pinned, [max_rows, f_stride] */
 	uint64_t *host_top;		/* pinned, [max_rows, GPU_TOP] */
 	volatile uint32_t *mark;	/* pinned: the kernel that began last */
 	uint64_t n_passes;
@@ -195,13 +199,14 @@ int gpu_step_head(struct gpu *g, const struct gpu_shape *s, int32_t first, int32
 int gpu_launch(struct gpu *g, enum gpu_kernel k, const unsigned grid[3],
     unsigned threads, size_t shared, void *params, struct err *e);
 
-/* gpu_top.c: the order of the rows before the head, into staging and s; launch what finds
- * the largest logits of wanted rows first to first + n - 1, as far as they want those; give
- * them out, when the pass has ended. */
-void gpu_top_want(struct gpu *g, const struct backend_row *rows, int n, struct gpu_shape *s);
-int gpu_top_step(struct gpu *g, const struct gpu_shape *s, int32_t first, int32_t n,
+/* gpu_wanted.c: the order of the rows before the head, into staging and s; launch what
+ * finds the largest logits of wanted rows first to first + n - 1, as far as they want those;
+ * launch what tells states; give both out, when the pass has ended. */
+void gpu_wanted(struct gpu *g, const struct backend_row *rows, int n, struct gpu_shape *s);
+int gpu_wanted_top(struct gpu *g, const struct gpu_shape *s, int32_t first, int32_t n,
     struct err *e);
-void gpu_top_give(const struct gpu *g, const struct backend_row *rows, int n);
+int gpu_wanted_hidden(struct gpu *g, const struct gpu_shape *s, struct err *e);
+void gpu_wanted_give(const struct gpu *g, const struct backend_row *rows, int n);
 
 /* gpu_pages.c: as backend.h says. */
 int gpu_read_page(struct backend *b, int32_t page, int n, void *out, struct err *e);

@@ -104,7 +104,7 @@ set_staging(struct gpu *g)
 
 	g->rows_at = 0;
 	g->wanted_at = g->rows_at + n * sizeof(struct gpu_row);
-	g->tables_at = g->wanted_at + (n * sizeof(int32_t) + 255) / 256 * 256;
+	g->tables_at = g->wanted_at + (2 * n * sizeof(int32_t) + 255) / 256 * 256;
 	g->staging_bytes = g->tables_at + n * table * sizeof(int32_t);
 }
 
@@ -155,6 +155,8 @@ gpu_memory_take(struct gpu *g, struct err *e)
 	    (size_t)g->m->config.vocab * sizeof(float), e)) != 0 ||
 	    (r = take_pinned(g, &g->host_top, (size_t)g->o.max_rows * GPU_TOP *
 	    sizeof(uint64_t), e)) != 0 ||
+	    (r = take_pinned(g, &g->host_hidden, (size_t)g->o.max_rows *
+	    (size_t)g->f_stride * sizeof(float), e)) != 0 ||
 	    (r = take_pinned(g, &g->mark, sizeof(uint32_t), e)) != 0)
 		return r;
 	a = (struct arena){ .base = g->scratch };
@@ -181,6 +183,8 @@ gpu_memory_free(struct gpu *g)
 		g->d.host_free(g->staging);
 	if (g->host_logits != NULL)
 		g->d.host_free(g->host_logits);
+	if (g->host_hidden != NULL)
+		g->d.host_free(g->host_hidden);
 	if (g->host_top != NULL)
 		g->d.host_free(g->host_top);
 	if (mark != NULL)

@@ -244,7 +244,7 @@ head(struct step *t, int32_t first, int32_t n)
 		head_launch(t, kind, &p);
 	}
 	if (t->r == 0)
-		t->r = gpu_top_step(g, t->s, first, n, t->e);
+		t->r = gpu_wanted_top(g, t->s, first, n, t->e);
 }
 
 int

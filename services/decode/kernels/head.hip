@@ -80,6 +80,19 @@ KERNEL(GPU_THREADS, gpu_final_rows, gpu_final)
 		p.scale[bx()] = div_(top, 32512.0f);
 }
 
+/* The rows that somebody outside wants: a block each, floats only. */
+KERNEL(GPU_THREADS, gpu_hidden_rows, gpu_final)
+{
+	SHARED measure slice[GPU_SLICES];
+	wait_for_last();
+	const float *x = p.x + (size_t)p.batch.wanted[bx()] * p.x_stride;
+	measure m = measure_block(x, p.norm, (p.n_in + 3) / 4, slice);
+	float inv = rsqrt_(div_(m.squares, (float)p.n_in) + p.eps);
+
+	for (int i = tid(); i < p.n_in; i += GPU_THREADS)
+		p.f[(size_t)bx() * p.f_stride + i] = final_value(p, x, i, inv);
+}
+
 /* Both planes of R rows, as they are in memory. */
 template<int R> DEVICE void
 head_take(const gpu_head &p, int8_t *q)

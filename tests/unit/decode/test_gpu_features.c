@@ -1,6 +1,6 @@
 /*
  * What the GPU backend has beside logits, each against what is known without it: the
- * largest logits of a row, pages that leave the cache and come back.
+ * largest logits of a row, hidden states, pages that leave the cache and come back.
  */
 #include <math.h>
 
@@ -300,6 +300,62 @@ START_TEST(a_sequence_goes_on_in_a_copy_of_a_part_of_a_page)
 }
 END_TEST
 
+/* Hidden states of rows 0..FED-1, cut rows at a time, every third with its logits; those of
+ * every other row are asked for, or all. */
+static void
+feed_hidden(struct backend *b, int vocab, int hidden, int cut, bool all, float *out)
+{
+	static const int32_t pages[] = { 3, 7 };
+	struct backend_row rows[FED];
+	struct err e;
+
+	for (int from = 0; from < FED; from += cut) {
+		int n = FED - from < cut ? FED - from : cut;
+
+		for (int i = from; i < from + n; i++)
+			rows[i - from] = (struct backend_row){ .pos = i, .pages = pages,
+				.token = token_at(0, i, vocab), .want_logits = i % 3 == 0,
+				.hidden = all || i % 2 == 0 ? out + i * hidden : NULL };
+		ck_assert_int_eq(b->forward(b, rows, n, logits, &e), 0);
+	}
+}
+
+START_TEST(hidden_states_are_the_oracles_and_do_not_depend_on_cuts)
+{
+	enum { HIDDEN_MAX = 1024 };
+	static float oracle[FED * HIDDEN_MAX], base[FED * HIDDEN_MAX], some[FED * HIDDEN_MAX];
+	static struct model m;
+	struct backend_options o = { .name = "ref", .n_pages = N_PAGES, .max_rows = 64,
+		.n_ctx = 128 };
+	int vocab, hidden;
+	double d = 0, all = 0;
+	struct backend b;
+	struct err e;
+
+	random_model(&random_shapes[_i], &m);
+	vocab = m.config.vocab;
+	hidden = m.config.hidden;
+	ck_assert_int_eq(backend_open(&m, &o, &b, &e), 0);
+	feed_hidden(&b, vocab, hidden, FED, true, oracle);
+	b.close(&b);
+	open_gpu(&m, &b);
+	ck_assert(b.has_hidden);
+	feed_hidden(&b, vocab, hidden, FED, true, base);
+	feed_hidden(&b, vocab, hidden, 7, false, some);
+	for (int i = 0; i < FED * hidden; i++) {
+		double x = (double)base[i] - (double)oracle[i];
+
+		d += x * x;
+		all += (double)oracle[i] * (double)oracle[i];
+	}
+	ck_assert_msg(sqrt(d / all) < 0.03, "%g", sqrt(d / all));
+	for (int i = 0; i < FED; i++)
+		ck_assert_int_eq(memcmp(base + i * hidden, some + i * hidden,
+		    (size_t)hidden * sizeof(float)) == 0, i % 2 == 0);
+	b.close(&b);
+}
+END_TEST
+
 static int
 run_tests(void)
 {
@@ -313,6 +369,8 @@ run_tests(void)
 		    0, 2);
 		tcase_add_loop_test(t, a_sequence_goes_on_in_a_copy_of_a_part_of_a_page,
 		    0, 2);
+		tcase_add_loop_test(t,
+		    hidden_states_are_the_oracles_and_do_not_depend_on_cuts, 0, 2);
 	}
 	return gpu_world_run(t, "gpu features");
 }
