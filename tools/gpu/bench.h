@@ -21,6 +21,7 @@ struct bench {
 	struct gpu_driver d;
 	void *module, *stream;
 	void *begin, *end;		/* events */
+	int processors;			/* multiprocessors of the device */
 	void *pieces[BENCH_PIECES_MAX];	/* memory of the device that is taken */
 	int n_pieces;
 	double read;			/* bytes a second; 0: not measured yet */

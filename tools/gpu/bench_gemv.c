@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "backend/gpu.h"
 #include "gpu/bench.h"
 
 enum mode { SET, ADD, GATE };
@@ -35,7 +36,7 @@ struct work {
 	struct gpu_product p;
 	int n_matrices;
 	size_t codes, scales;	/* bytes of a matrix */
-	unsigned blocks;
+	unsigned most, blocks;	/* with as many each has one turn */
 	size_t shared;
 };
 
@@ -55,13 +56,39 @@ launch(struct bench *b, void *arg, struct err *e)
 	return r;
 }
 
+/* Blocks so that all run at once and have about as many turns. */
+static unsigned
+blocks_at_once(const struct bench *b, const struct work *w, int per_processor)
+{
+	unsigned most = (unsigned)(b->processors * per_processor);
+	unsigned turns = (w->most + most - 1) / most;
+
+	return (w->most + turns - 1) / turns;
+}
+
+static int
+once(struct bench *b, const struct shape *s, struct work *w, const char *name,
+    struct err *e)
+{
+	double bytes = (double)w->n_matrices * (double)(w->codes + w->scales), seconds = 0;
+	int r = bench_time(b, launch, w, &seconds, e);
+
+	if (r != 0)
+		return r;
+	printf("%-15s %-11s %4d x %6d x %4d, %5u blocks %8.2f us each %8.1f GB/s %5.1f %% of "
+	    "read\n", name, s->name, w->n_matrices, (int)(w->codes / 16 /
+	    (size_t)w->p.w.units), s->n_in, w->blocks, seconds * 1e6 / w->n_matrices,
+	    bytes / seconds / 1e9, 100 * bytes / seconds / b->read);
+	return 0;
+}
+
+/* With a block for all that it can have in one turn, and with as many as run at once. */
 static int
 measure(struct bench *b, const struct shape *s, struct work *w, int rows, int size,
     struct err *e)
 {
-	double bytes = (double)w->n_matrices * (double)(w->codes + w->scales), seconds = 0;
+	int per_processor = 0, r;
 	char name[32];
-	int r;
 
 	snprintf(name, sizeof(name), "gpu_gemv_%s_%d", mode_names[s->mode], rows);
 	w->p.n_rows = rows;
@@ -69,13 +96,20 @@ measure(struct bench *b, const struct shape *s, struct work *w, int rows, int si
 	if (w->shared > GPU_SMEM)
 		return 0;
 	if ((r = bench_kernel(b, name, &w->kernel, e)) != 0 ||
-	    (r = bench_time(b, launch, w, &seconds, e)) != 0)
+	    (r = bench_check(b, b->d.occupancy(&per_processor, w->kernel, GPU_THREADS,
+	    w->shared), "asking for blocks at once", e)) != 0)
 		return r;
-	printf("%-16s %-11s %4d x %6d x %4d %8.2f us each %8.1f GB/s %5.1f %% of read\n",
-	    name, s->name, w->n_matrices, (int)(w->codes / 16 / (size_t)w->p.w.units), s->n_in,
-	    seconds * 1e6 / w->n_matrices, bytes / seconds / 1e9,
-	    100 * bytes / seconds / b->read);
-	return 0;
+	w->blocks = w->most;
+	r = once(b, s, w, name, e);
+	for (int n = per_processor; n > 0 && r == 0; n /= 2) {
+		unsigned blocks = blocks_at_once(b, w, n);
+
+		if (blocks < w->blocks) {
+			w->blocks = blocks;
+			r = once(b, s, w, name, e);
+		}
+	}
+	return r;
 }
 
 /* A shape's matrices and activations, and their product with 1, 2, 4 and 8 rows. */
@@ -86,14 +120,14 @@ one_shape(struct bench *b, const struct shape *s, struct err *e)
 	size_t rows = b->small ? 64 : s->n_rows > 0 ? (size_t)s->n_rows : all;
 	size_t n = (all + rows - 1) / rows, outs = rows / (s->mode == GATE ? 2 : 1);
 	struct gpu_matrix m = { .n_out = (int32_t)outs, .units = s->n_in / 64,
-		.group = s->n_in, .n_groups = 1, .lanes = 32 };
+		.group = s->n_in, .n_groups = 1, .lanes = gpu_lanes(s->n_in / 64) };
 	struct work w = { .n_matrices = (int)n, .codes = rows * row,
 		.scales = rows * sizeof(float) };
 	uint8_t *codes = NULL;
 	float *scales = NULL, *x = NULL, *norm = NULL;
 	int r;
 
-	w.blocks = (unsigned)((outs + GPU_WAVES - 1) / GPU_WAVES);
+	w.most = (unsigned)outs / (GPU_THREADS / (unsigned)m.lanes);
 	w.p = (struct gpu_product){ .x_stride = s->n_in, .y_stride = m.n_out,
 		.n_in = s->n_in, .eps = 1e-5f };
 	if ((r = bench_take(b, n * w.codes, &codes, e)) != 0 ||

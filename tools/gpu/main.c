@@ -111,7 +111,10 @@ open_device(struct bench *b, int device, struct err *e)
 	    (r = b->d.event_create(&b->begin, 0)) != 0 ||
 	    (r = b->d.event_create(&b->end, 0)) != 0)
 		return bench_check(b, r, "opening the device", e);
-	printf("%s, runtime %d, medians of %d\n", name, version, b->runs);
+	if ((r = gpu_driver_processors(&b->d, &b->processors, e)) != 0)
+		return r;
+	printf("%s, %d multiprocessors, runtime %d, medians of %d\n", name, b->processors,
+	    version, b->runs);
 	return gpu_module_load(&b->d, name, &b->module, e);
 }
 

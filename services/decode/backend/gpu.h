@@ -189,6 +189,9 @@ void gpu_memory_free(struct gpu *g);
 
 /* gpu_upload.c */
 int gpu_upload(struct gpu *g, struct err *e);
+/* Lanes that share a row of units in a GEMV: as many as leave the fewest without work in
+ * the last round, and no more than it takes to ask for a row at once. */
+int32_t gpu_lanes(int32_t units);
 
 /* gpu_step.c: launch everything of a pass of this shape, up to the logits of the
  * first GPU_LOGITS_ROWS wanted rows. */

@@ -109,10 +109,8 @@ pack_source(const struct pack *p, int32_t row, const struct ternary **w, int32_t
 	return false;
 }
 
-/* Lanes of a row in a GEMV: as many as leave the fewest without work in the last round,
- * and no more than it takes to ask for a row at once. */
-static int32_t
-choose_lanes(int32_t units)
+int32_t
+gpu_lanes(int32_t units)
 {
 	int32_t best = 4;
 
@@ -168,7 +166,7 @@ matrix(struct upload *u, const struct pack *p, int32_t n_out)
 
 	m.codes = codes;
 	m.scales = scales;
-	m.lanes = choose_lanes(m.units);
+	m.lanes = gpu_lanes(m.units);
 	check_pack(u, p);
 	if (codes == NULL || u->r != 0)
 		return m;
@@ -229,7 +227,7 @@ dense(struct upload *u, const struct dense *d)
 	char *data = place(u, stride * (size_t)d->n_out);
 
 	to.data = (uint8_t *)data;
-	to.lanes = choose_lanes(d->type == DENSE_Q6 ? to.units / 3 : to.units);
+	to.lanes = gpu_lanes(d->type == DENSE_Q6 ? to.units / 3 : to.units);
 	if (d->scales != NULL) {
 		size_t n = (size_t)d->n_out * (size_t)to.n_groups * sizeof(float);
 		float *scales = place(u, n);

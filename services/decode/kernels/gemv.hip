@@ -6,12 +6,21 @@
  * all of that is integers, so nothing depends on how a row is divided among lanes.
  */
 enum { UNITS_AHEAD = 5 };	/* units that a lane has asked for: 2560 columns are
-				 * 160 units, 5 for each of 32 lanes */
+				 * 40 units, 5 for each of 8 lanes */
 
 enum product_mode { PRODUCT_SET, PRODUCT_ADD, PRODUCT_GATE };
 
 /* Chunk of 16 columns that mask i of unit u meets. */
 DEVICE int chunk_of(int u, int i) { return u / 4 * 16 + 4 * i + u % 4; }
+
+/* Where it is in shared memory: 16 * chunk_at(chunk_of(u, i)), in fewer instructions. */
+DEVICE int
+columns_at(int u, int i)
+{
+	int odd = (u >> 2 & 1) * 64;
+
+	return (u >> 2) * 256 + (u & 3) * 16 + i * 64 + (i % 2 == 0 ? odd : -odd);
+}
 
 /* Codes of mask i as bytes 0, 1, 2. */
 DEVICE u4
@@ -46,10 +55,10 @@ template<int R> struct sums {
 	{
 		for (int i = 0; i < 4; i++) {
 			u4 c = codes_of(w, i);
-			int at = 16 * chunk_at(chunk_of(u, i));
+			const int8_t *at = q + columns_at(u, i);
 
 			for (int r = 0; r < R; r++)
-				of[r] = dot16(c, load_u4(q + r * stride + at), of[r]);
+				of[r] = dot16(c, load_u4(at + r * stride), of[r]);
 		}
 	}
 	DEVICE_MEMBER int total(int r) { return of[r]; }
@@ -65,8 +74,7 @@ template<> struct sums<1> {
 			uint32_t mask = 0x03030303u << 2 * i;
 			u4 c = { w.x & mask, w.y & mask, w.z & mask, w.w & mask };
 
-			of[i] = dot16(c, load_u4(q + 16 * chunk_at(chunk_of(u, i))),
-			    of[i]);
+			of[i] = dot16(c, load_u4(q + columns_at(u, i)), of[i]);
 		}
 	}
 	DEVICE_MEMBER int total(int)
@@ -177,7 +185,7 @@ take_rows(const gpu_product &p, int8_t *q, rows_shared *s)
 			s->sum[tid()] = p.q_sum[tid()];
 		}
 	} else if (R == 1) {
-		quantise_block(p, p.x, q, s);
+		quantise_block<true>(p, p.x, q, s);
 	} else {
 		for (int r = tid() / 32; r < p.n_rows; r += GPU_WAVES)
 			quantise_wave(p, r, q + r * stride, s);
@@ -208,43 +216,52 @@ put(const gpu_product &p, int out, const float *y, const float *up)
 	}
 }
 
-/* R: rows, n_rows of them meant; the others are not read: what is in shared memory
- * then gives numbers that are thrown away. */
+/*
+ * R: rows, n_rows of them meant; the others are not read: what is in shared memory then
+ * gives numbers that are thrown away.  With fewer blocks than outputs a block goes on with
+ * others, and the rows are quantised once for all of them.
+ */
 template<int R, product_mode MODE> DEVICE void
 gemv(const gpu_product &p)
 {
 	DYNAMIC_SHARED(smem);
 	SHARED rows_shared s;
 	int8_t *q = (int8_t *)smem;
-	int lanes = p.w.lanes, lane = tid() % lanes;
-	int out = bx() * (GPU_THREADS / lanes) + tid() / lanes;
-	bool grouped = p.w.n_groups > 1, last = out >= p.w.n_out;
-	int row = MODE == PRODUCT_GATE ? out / GPU_GATE_ROWS * 2 * GPU_GATE_ROWS +
-	    out % GPU_GATE_ROWS : out;
-	asked w, w_up;
-	float y[R], up[R];
+	int lanes = p.w.lanes, lane = tid() % lanes, outs = GPU_THREADS / lanes;
+	bool grouped = p.w.n_groups > 1, taken = false;
 
-	/* Past the end: the last row again, so that all lanes go the same way. */
-	if (last)
-		row = 0;
-	if (!grouped) {
-		ask(p.w, row, lane, &w);
+	ROLLED for (int first = bx() * outs; first < p.w.n_out; first += grid_size() * outs) {
+		int out = first + tid() / lanes, row = out;
+		asked w, w_up;
+		float y[R], up[R];
+
 		if (MODE == PRODUCT_GATE)
-			ask(p.w, row + GPU_GATE_ROWS, lane, &w_up);
+			row = out / GPU_GATE_ROWS * 2 * GPU_GATE_ROWS + out % GPU_GATE_ROWS;
+		/* Past the end: the first row again, so that all lanes go the same way. */
+		if (out >= p.w.n_out)
+			row = 0;
+		if (!grouped) {
+			ask(p.w, row, lane, &w);
+			if (MODE == PRODUCT_GATE)
+				ask(p.w, row + GPU_GATE_ROWS, lane, &w_up);
+		}
+		if (!taken)
+			take_rows<R>(p, q, &s);
+		taken = true;
+		if (grouped) {
+			multiply_groups<R>(p.w, row, lane, q, s.scale, y);
+			if (MODE == PRODUCT_GATE)
+				multiply_groups<R>(p.w, row + GPU_GATE_ROWS, lane, q, s.scale,
+				    up);
+		} else {
+			multiply<R>(p.w, row, lane, w, q, s.sum, s.scale, y);
+			if (MODE == PRODUCT_GATE)
+				multiply<R>(p.w, row + GPU_GATE_ROWS, lane, w_up, q, s.sum,
+				    s.scale, up);
+		}
+		if (lane == 0 && out < p.w.n_out)
+			put<R, MODE>(p, out, y, up);
 	}
-	take_rows<R>(p, q, &s);
-	if (grouped) {
-		multiply_groups<R>(p.w, row, lane, q, s.scale, y);
-		if (MODE == PRODUCT_GATE)
-			multiply_groups<R>(p.w, row + GPU_GATE_ROWS, lane, q, s.scale, up);
-	} else {
-		multiply<R>(p.w, row, lane, w, q, s.sum, s.scale, y);
-		if (MODE == PRODUCT_GATE)
-			multiply<R>(p.w, row + GPU_GATE_ROWS, lane, w_up, q, s.sum,
-			    s.scale, up);
-	}
-	if (lane == 0 && !last)
-		put<R, MODE>(p, out, y, up);
 }
 
 #define GEMV(R)                                                                       \
