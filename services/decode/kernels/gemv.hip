@@ -185,7 +185,7 @@ take_rows(const gpu_product &p, int8_t *q, rows_shared *s)
 			s->sum[tid()] = p.q_sum[tid()];
 		}
 	} else if (R == 1) {
-		quantise_block<true>(p, p.x, q, s);
+		quantise_block(p, p.x, q, s);
 	} else {
 		for (int r = tid() / 32; r < p.n_rows; r += GPU_WAVES)
 			quantise_wave(p, r, q + r * stride, s);
