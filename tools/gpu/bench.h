@@ -64,6 +64,7 @@ int bench_time(struct bench *b, int (*work)(struct bench *b, void *arg, struct e
 /* What can be asked for: print a table to stdout. */
 int bench_device_memory(struct bench *b, struct err *e);
 int bench_gemv(struct bench *b, struct err *e);
+int bench_gemm(struct bench *b, struct err *e);
 int bench_attention(struct bench *b, struct err *e);
 int bench_launches(struct bench *b, struct err *e);
 

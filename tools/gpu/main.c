@@ -15,6 +15,7 @@ static const struct command {
 } commands[] = {
 	{ "memory", bench_device_memory, "how fast memory is read and copied" },
 	{ "gemv", bench_gemv, "ternary products of few rows, of what memory gives" },
+	{ "gemm", bench_gemm, "ternary products of many rows" },
 	{ "attention", bench_attention, "one row at several depths, against one block a "
 	    "head" },
 	{ "launch", bench_launches, "what a launch in a graph costs" },

@@ -77,9 +77,9 @@ wgmma_wait()
 }
 
 /*
- * acc = or (add) += 64 x 32 unsigned codes, of which each wave has 16 rows as mma_m16n8k32 takes them,
- * times 32 columns of 128 rows of signed bytes at b: 128 bytes a row, of which chunk c of
- * row r stands at c ^ r % 8; the first of them at a multiple of 1024.
+ * acc = or (add) += 64 x 32 unsigned codes, of which each wave has 16 rows as mma_m16n8k32
+ * takes them, times 32 columns of 128 rows of signed bytes at b: 128 bytes a row, of which
+ * chunk c of row r stands at c ^ r % 8; the first of them at a multiple of 1024.
  */
 DEVICE void
 wgmma_64x128x32(int *acc, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b,
