@@ -1,6 +1,6 @@
 #include "decode.h"
 
-/* model_info and slots have no members, so no struct and no table. */
+/* slots and last_step have no members, so no struct and no table. */
 FIELD_TABLE(decode_piece, DECODE_PIECE)
 FIELD_TABLE(decode_generate, DECODE_GENERATE)
 FIELD_TABLE(decode_accepted, DECODE_ACCEPTED)
@@ -14,6 +14,7 @@ FIELD_TABLE(decode_tokenize, DECODE_TOKENIZE)
 FIELD_TABLE(decode_tokens, DECODE_TOKENS)
 FIELD_TABLE(decode_detokenize, DECODE_DETOKENIZE)
 FIELD_TABLE(decode_text, DECODE_TEXT)
+FIELD_TABLE(decode_model_info, DECODE_MODEL_INFO)
 FIELD_TABLE(decode_model_info_is, DECODE_MODEL_INFO_IS)
 FIELD_TABLE(decode_step, DECODE_STEP)
 FIELD_TABLE(decode_status, DECODE_STATUS)

@@ -236,13 +236,16 @@ enum {
 	F(STR, text, 0, 4 << 20, NULL, "bytes",                     \
 	    "bytes that are not UTF-8 are replaced by U+FFFD")
 
-#define DECODE_MODEL_INFO(F)
+#define DECODE_MODEL_INFO(F)                                                  \
+	F(BOOL, with_template, 0, 0, "false", "", "also its text, which may be long")
 #define DECODE_MODEL_INFO_IS(F)                                               \
 	F(STR, id, 1, 256, NULL, "bytes", "the served name")                  \
 	F(STR, architecture, 1, 64, NULL, "bytes", "as the file says")        \
 	F(STR, format, 1, 64, NULL, "bytes", "of the weights")                \
 	F(STR, backend, 1, 64, NULL, "bytes", "what runs it")                 \
 	F(STR, chat_template, 0, 64, NULL, "bytes", "its name here")          \
+	F(STR, template_text, 0, 1 << 20, "\"\"", "bytes",                   \
+	    "if asked for: the Jinja of the model's file, if that is what is used") \
 	F(INT, n_ctx, 1, DECODE_CTX_MAX, NULL, "tokens", "context of a request") \
 	F(INT, n_ctx_train, 1, DECODE_CTX_MAX, NULL, "tokens", "of the model") \
 	F(INT, n_vocab, 1, 1 << 20, NULL, "tokens", "rows of the embedding")  \
@@ -263,8 +266,8 @@ enum {
 #define DECODE_SLOTS(F)
 /*
  * One of slots: {id, n_ctx, is_processing} and, if it is, {request (its id),
- * client, session, n_prompt, n_cached, n_fed, n_generated, limit, stream of its
- * parameters as generate has them}.
+ * client, n_prompt, n_cached, n_fed, n_generated, limit, params (as generate has
+ * them), session {key, name, pinned, lease_ms} (if it is a turn of one)}.
  */
 #define DECODE_SLOTS_ARE(F) \
 	F(JSON, slots, 0, 1024, NULL, "slots", "in order of their number")
@@ -371,6 +374,7 @@ FIELD_STRUCT(decode_tokenize, DECODE_TOKENIZE);
 FIELD_STRUCT(decode_tokens, DECODE_TOKENS);
 FIELD_STRUCT(decode_detokenize, DECODE_DETOKENIZE);
 FIELD_STRUCT(decode_text, DECODE_TEXT);
+FIELD_STRUCT(decode_model_info, DECODE_MODEL_INFO);
 FIELD_STRUCT(decode_model_info_is, DECODE_MODEL_INFO_IS);
 FIELD_STRUCT(decode_step, DECODE_STEP);
 FIELD_STRUCT(decode_status, DECODE_STATUS);

@@ -35,11 +35,12 @@ prefill(const struct engine *en)
 }
 
 static json_t *
-slot_json(const struct job *j, int i, int32_t n_ctx)
+slot_json(const struct engine *en, const struct job *j, int i)
 {
 	const struct sampler_params *p = j != NULL ? &j->sampling : NULL;
-	json_t *v = json_pack("{s:i, s:i, s:b}", "id", i, "n_ctx", (int)n_ctx,
-	    "is_processing", j != NULL);
+	const struct session *s = j != NULL ? j->session : NULL;
+	json_t *v = json_pack("{s:i, s:i, s:b}", "id", i,
+	    "n_ctx", (int)en->c.job.n_ctx, "is_processing", j != NULL);
 
 	if (j == NULL)
 		return v;
@@ -57,6 +58,10 @@ slot_json(const struct job *j, int i, int32_t n_ctx)
 	    "presence_penalty", (double)p->presence_penalty,
 	    "frequency_penalty", (double)p->frequency_penalty,
 	    "ignore_eos", j->ignore_eos));
+	if (s != NULL)
+		json_object_set_new(v, "session", json_pack("{s:s, s:s, s:b, s:I}",
+		    "key", s->key, "name", s->name, "pinned", s->pinned,
+		    "lease_ms", (json_int_t)(session_left(s, engine_now(en)) / 1000)));
 	return v;
 }
 
@@ -67,8 +72,8 @@ engine_slots(struct engine *en)
 
 	pthread_mutex_lock(&en->lock);
 	for (int i = 0; i < en->c.n_slots; i++)
-		json_array_append_new(list, slot_json(en->scheduler.slots[i],
-		    i, en->c.job.n_ctx));
+		json_array_append_new(list, slot_json(en,
+		    en->scheduler.slots[i], i));
 	pthread_mutex_unlock(&en->lock);
 	return list;
 }

@@ -197,24 +197,25 @@ on_tick(void *arg)
 static void
 choose_template(struct service *sv)
 {
-	const struct decode_options *o = &sv->options;
-	bool own = strcmp(o->chat_template, "auto") == 0, recognised;
+	const char *wanted = sv->options.chat_template;
+	bool own = strcmp(wanted, "auto") == 0, *known = &sv->own_template;
 	struct err e = { 0 };
 
-	if (!own && template_choose(o->chat_template, &sv->template, &e) != 0)
+	if (!own && template_choose(wanted, &sv->template, &e) != 0)
 		die(&e);
 	if (own)
 		sv->template = template_recognise(sv->model.chat_template,
-		    sv->model.n_chat_template, &recognised);
+		    sv->model.n_chat_template, known);
 	if (template_check(sv->template, sv->tokenizer, &e) != 0) {
 		if (!own)
 			die(&e);
 		log_warn("%s, using 'plain': see --chat-template", e.text);
 		sv->template = template_find("plain");
-	} else if (own && !recognised && sv->model.n_chat_template == 0) {
+		*known = false;
+	} else if (own && !*known && sv->model.n_chat_template == 0) {
 		log_info("the model has no chat template, using '%s': see "
 		    "--chat-template", template_name(sv->template));
-	} else if (own && !recognised) {
+	} else if (own && !*known) {
 		log_warn("the model's chat template is not known here, using "
 		    "'%s': see --chat-template", template_name(sv->template));
 	}

@@ -2,6 +2,7 @@
  * Text to tokens and back, and what there is to know about the model.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base64.h"
@@ -138,6 +139,18 @@ token_text(const struct tokenizer *t, int32_t id, char out[257])
 	utf8_clean(out);
 }
 
+/* Can it be sent?  What a file has may be anything. */
+static bool
+is_text(const char *s, size_t n)
+{
+	size_t len;
+
+	for (; n > 0; s += len, n -= len)
+		if (*s == '\0' || (len = utf8_char(s, n)) == 0)
+			return false;
+	return true;
+}
+
 int
 request_model_info(struct service *sv, const struct frame *f, struct frame *reply,
     struct err *e)
@@ -155,9 +168,16 @@ request_model_info(struct service *sv, const struct frame *f, struct frame *repl
 		.selfcheck = selfcheck_name(sv->selfcheck.state),
 		.n_embd = m->config.hidden, .thinks = prompt_thinks(sv),
 	};
-	char bos[257], eos[257], file[257];
+	char bos[257], eos[257], file[257], *text = NULL;
+	struct decode_model_info q;
+	int r;
 
-	(void)f;
+	if ((r = REQUEST_DECODE(decode_model_info, f, &q, e)) != 0)
+		return r;
+	if (q.with_template && sv->own_template &&
+	    is_text(m->chat_template, m->n_chat_template) &&
+	    (text = strndup(m->chat_template, m->n_chat_template)) == NULL)
+		return err_set(e, ERR_NO_MEMORY, "no memory for a template");
 	token_text(sv->tokenizer, m->config.bos, bos);
 	token_text(sv->tokenizer, m->config.n_eos > 0 ? m->config.eos[0] : -1,
 	    eos);
@@ -165,6 +185,9 @@ request_model_info(struct service *sv, const struct frame *f, struct frame *repl
 	a.eos_token = eos;
 	file_of(sv->options.model, file);
 	a.file = file;
-	return request_reply(reply, DECODE_TYPE_model_info_is,
+	a.template_text = text;
+	r = request_reply(reply, DECODE_TYPE_model_info_is,
 	    decode_model_info_is_fields(), &a, e);
+	free(text);
+	return r;
 }

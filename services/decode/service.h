@@ -35,6 +35,7 @@ struct service {
 	struct backend backend;
 	struct tokenizer *tokenizer;
 	const struct template *template;
+	bool own_template;	/* it is what the model's file describes */
 	struct engine *engine;
 	struct session_store *store;	/* NULL: no snapshots */
 	struct selfcheck_result selfcheck;

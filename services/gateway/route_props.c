@@ -1,10 +1,11 @@
 /*
  * What llama-server's clients ask about a server: /props, which of its members
- * are fixed here, and /slots.  No text of a prompt, nor whose it is, is in
- * either.
+ * are fixed here, and /slots.  No text of a prompt is in either, and of a slot that
+ * works for another key no more than that it does.
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "conf.h"
 #include "caller.h"
@@ -27,8 +28,9 @@ default_params(void)
 	    "temperature", "top_p");
 }
 
+/* template: Jinja, or the name of one of ours. */
 static json_t *
-props_json(const struct upstream_model *m)
+props_json(const struct upstream_model *m, const char *template)
 {
 	json_t *v = json_pack("{s:{s:I, s:o}, s:I, s:s, s:s, s:s, "
 	    "s:{s:b, s:b, s:b}, s:s, s:b, s:b, s:b}",
@@ -41,7 +43,7 @@ props_json(const struct upstream_model *m)
 
 	json_object_update_new(v, json_pack("{s:s, s:{s:b, s:b, s:b, s:b, "
 	    "s:b, s:b}, s:s, s:s, s:s, s:b, s:s}",
-	    "chat_template", m->chat_template, "chat_template_caps",
+	    "chat_template", template, "chat_template_caps",
 	    "supports_system_role", 1, "supports_string_content", 1,
 	    "supports_typed_content", 0, "supports_tools", 0,
 	    "supports_tool_calls", 0, "supports_parallel_tool_calls", 0,
@@ -51,6 +53,22 @@ props_json(const struct upstream_model *m)
 	return v;
 }
 
+/* What the model's file has for a template, as *reply says it; NULL if it is not
+ * known, or not what is used. */
+static const char *
+ask_template(struct upstream *u, json_t **reply)
+{
+	struct decode_model_info_is i;
+	struct err e;
+
+	if (u == NULL || upstream_call(u, DECODE_TYPE_model_info, json_pack("{s:b}",
+	    "with_template", 1), DECODE_TYPE_model_info_is, reply, CALL_MS, &e) != 0 ||
+	    field_decode(decode_model_info_is_fields(), sizeof(i), *reply, &i, &e) != 0 ||
+	    i.template_text[0] == '\0')
+		return NULL;
+	return i.template_text;
+}
+
 void
 route_props(struct web_request *rq, void *arg)
 {
@@ -58,12 +76,18 @@ route_props(struct web_request *rq, void *arg)
 	struct upstream_model m;
 	char name[257];
 	bool named = web_query_get(rq, "model", name, sizeof(name));
+	const char *template;
+	json_t *reply = NULL;
 	struct err e;
 
-	if (fleet_model(gw->fleet, named ? name : NULL, &m, &e) != 0)
+	if (fleet_model(gw->fleet, named ? name : NULL, &m, &e) != 0) {
 		web_reply_err(rq, &e);
-	else
-		web_reply_json(rq, 200, props_json(&m));
+		return;
+	}
+	template = ask_template(fleet_pick(gw->fleet, m.id, "", &e), &reply);
+	web_reply_json(rq, 200, props_json(&m, template != NULL ? template :
+	    m.chat_template));
+	json_decref(reply);
 }
 
 static json_int_t
@@ -79,7 +103,23 @@ is_own(const json_t *s, const struct caller *c)
 	return c->admin || (c->client != 0 && number(s, "client") == c->client);
 }
 
-/* llama-server's members of one slot; its number here is id. */
+/* The conversation whose turn it is, as /v1/sessions calls it; null: of none. */
+static json_t *
+slot_session(const json_t *s)
+{
+	const json_t *is = json_object_get(s, "session");
+	json_t *v;
+
+	if (!json_is_object(is))
+		return json_null();
+	v = json_pack("{s:O, s:O, s:O}", "id", json_object_get(is, "name"),
+	    "key", json_object_get(is, "key"), "pinned", json_object_get(is, "pinned"));
+	json_object_set_new(v, "expires_at", json_integer(time(NULL) +
+	    number(is, "lease_ms") / 1000));
+	return v;
+}
+
+/* llama-server's members of one slot and its session; its number here is id. */
 static json_t *
 slot_json(const json_t *s, json_int_t id, const char *model)
 {
@@ -101,6 +141,7 @@ slot_json(const json_t *s, json_int_t id, const char *model)
 	    "n_prompt_tokens_cache", number(s, "n_cached"),
 	    "cached_tokens", number(s, "n_cached"));
 	json_object_set(v, "params", params != NULL ? params : json_null());
+	json_object_set_new(v, "session", slot_session(s));
 	json_object_set_new(v, "next_token", json_pack("[{s:b, s:b, s:I, "
 	    "s:I}]", "has_next_token", request != NULL && left > 0,
 	    "has_new_line", 0, "n_remain", request != NULL ? left : -1,

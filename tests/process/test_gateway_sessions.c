@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "stack.h"
@@ -359,7 +360,8 @@ begin_story(struct http_client *c, const char *headers, const char *members)
 	http_until(c, "\"content\":\"");
 }
 
-/* The same while ann's request runs, which may be over before we ask. */
+/* The same while ann's request of session "told" runs, which may be over before we
+ * ask. */
 static json_t *
 anns_slot(const char *key)
 {
@@ -368,7 +370,7 @@ anns_slot(const char *key)
 	for (int i = 0; i < 20 && found == NULL; i++) {
 		struct http_client c;
 
-		begin_story(&c, "", "\"stop\":\"SECRET\",");
+		begin_story(&c, "X-1bit-Session: told\r\n", "\"stop\":\"SECRET\",");
 		found = busy_slot(key);
 		http_close(&c);
 	}
@@ -381,6 +383,16 @@ START_TEST(what_runs_is_told_to_its_key_and_to_an_administrator)
 	json_t *ann = anns_slot("key-of-ann"), *bob = anns_slot("key-of-bob"),
 	    *boss = anns_slot("key-of-boss");
 
+	const json_t *session = json_object_get(ann, "session");
+
+	ck_assert_str_eq(json_string_value(json_object_get(session, "id")), "told");
+	ck_assert_uint_eq(json_string_length(json_object_get(session, "key")), 64);
+	ck_assert(json_is_false(json_object_get(session, "pinned")));
+	ck_assert_int_gt(json_integer_value(json_object_get(session, "expires_at")),
+	    (json_int_t)time(NULL));
+	ck_assert(json_equal(json_object_get(json_object_get(boss, "session"), "key"),
+	    json_object_get(session, "key")));
+	ck_assert_ptr_null(json_object_get(bob, "session"));
 	ck_assert_ptr_nonnull(json_object_get(ann, "params"));
 	ck_assert_ptr_nonnull(json_object_get(boss, "params"));
 	ck_assert_ptr_null(json_object_get(bob, "params"));
