@@ -121,7 +121,7 @@ $(GPU_EMULATED): $(GPU_SOURCES) $(wildcard tests/gpu/*)
 	    -fno-stack-protector -ffp-contract=off -DEMULATE_$(EMULATE) -Itests/gpu \
 	    -Iservices/decode/kernels -x c++ services/decode/kernels/all.hip tests/gpu/emulator.cpp \
 	    tests/gpu/driver.cpp -o $@
-$B/tests/unit/decode/test_gpu $B/tests/unit/decode/test_gpu_features: | \
+$(addprefix $B/tests/unit/decode/test_,gpu gpu_features gpu_engine): | \
     $(if $(SAN),,$(GPU_EMULATED))
 
 # Process tests start the real binaries.

@@ -10,8 +10,8 @@
 /*
  * What the files of the GPU backend share: gpu.c (open, forward, close), gpu_upload.c
  * (the model on the device), gpu_memory.c (buffers), gpu_step.c (the launches of a
- * forward pass), gpu_wanted.c (the largest logits, states), gpu_graph.c (a pass recorded and replayed),
- * gpu_pages.c (pages for a snapshot).
+ * forward pass), gpu_wanted.c (largest logits, hidden states), gpu_graph.c (a pass
+ * recorded and replayed), gpu_pages.c (pages for a snapshot).
  */
 
 /* Kinds of work that are timed: name. */
