@@ -275,6 +275,7 @@ load(struct service *sv, struct backend_options *b)
 	choose_template(sv);
 	if (backend_open(&sv->model, b, &sv->backend, &e) != 0)
 		die(&e);
+	b->max_rows = sv->backend.max_rows;
 	sv->n_ctx = b->n_ctx;
 	sv->model_id = o->model_id[0] != '\0' ? o->model_id : sv->model.name;
 }
@@ -346,7 +347,8 @@ start_engine(struct service *sv, const struct backend_options *b)
 		.n_slots = (int)sv->options.slots,
 		.queue_max = (int)sv->options.queue,
 		.queue_tokens = sv->options.queue_tokens,
-		.prefill_rows = (int32_t)sv->options.prefill_rows,
+		.prefill_rows = sv->options.prefill_rows > 0 ?
+		    (int32_t)sv->options.prefill_rows : sv->backend.prompt_rows,
 		.prefix_cache = sv->options.prefix_cache,
 		.sessions_max = (int)sv->options.sessions,
 		.session_ttl_us = sv->options.session_ttl_s * 1000000,

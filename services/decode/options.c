@@ -200,6 +200,7 @@ options_size(const struct decode_options *o, struct model *m,
 	b->n_pages = pages_of(tokens < all ? tokens : all);
 	b->kv = o->kv;
 	b->max_rows = (int32_t)(o->step_rows > 0 ? o->step_rows : STEP_ROWS);
+	b->more_rows = o->step_rows == 0;
 	if (b->max_rows < o->slots)
 		b->max_rows = (int32_t)o->slots;
 	if (strcmp(o->rope_mode, "auto") != 0)

@@ -23,10 +23,11 @@
 	F(INT, queue, 0, 1024, "256", "requests", "requests that wait for a slot")      \
 	F(INT, kv_tokens, 0, 1 << 24, "0", "tokens",                          \
 	    "KV cache in all; 0: what 512 MiB hold, at least 4 contexts")  \
-	F(INT, step_rows, 0, 512, "0", "tokens",                              \
-	    "rows of one step at most; 0: 128, or the slots if more")     \
-	F(INT, prefill_rows, 1, 512, "32", "tokens",                          \
-	    "rows of prompts in a step, when somebody waits for its next token") \
+	F(INT, step_rows, 0, 2048, "0", "tokens",                             \
+	    "rows of one step at most; 0: 128, on a GPU 2048, or the slots if more") \
+	F(INT, prefill_rows, 0, 2048, "0", "tokens",                          \
+	    "rows of prompts in a step, when somebody waits for its next token; " \
+	    "0: 32, on a GPU 128")                                            \
 	F(INT, queue_tokens, 1, 1 << 30, "262144", "tokens",                  \
 	    "tokens of those who wait; one request always may")                \
 	F(BOOL, prefix_cache, 0, 0, "true", "",                               \

@@ -8,12 +8,13 @@
 static const struct {
 	const char *name;
 	bool automatic;
+	int32_t rows, prompt_rows;	/* of a batch; of prompts beside others */
 	int (*open)(const struct model *m, const struct backend_options *o,
 	    struct backend *b, struct err *e);
 } candidates[] = {
-	{ "gpu", true, backend_gpu_open },
-	{ "cpu", true, backend_cpu_open },
-	{ "ref", false, backend_ref_open },
+	{ "gpu", true, 2048, 128, backend_gpu_open },
+	{ "cpu", true, 128, 32, backend_cpu_open },
+	{ "ref", false, 128, 32, backend_ref_open },
 };
 
 /* Factors of a row.  A group of 0 is a whole row, too. */
@@ -91,6 +92,7 @@ backend_open(const struct model *m, const struct backend_options *o,
 {
 	const size_t n = sizeof(candidates) / sizeof(candidates[0]);
 	bool any = strcmp(o->name, "auto") == 0;
+	struct backend_options own = *o;
 	struct backend got = { 0 };
 	int r = check(o, e);
 
@@ -100,8 +102,13 @@ backend_open(const struct model *m, const struct backend_options *o,
 		if (any ? !candidates[i].automatic :
 		    strcmp(o->name, candidates[i].name) != 0)
 			continue;
-		r = candidates[i].open(m, o, &got, e);
+		own.max_rows = o->max_rows;
+		if (o->more_rows && own.max_rows < candidates[i].rows)
+			own.max_rows = candidates[i].rows;
+		r = candidates[i].open(m, &own, &got, e);
 		if (r == 0) {
+			got.max_rows = own.max_rows;
+			got.prompt_rows = candidates[i].prompt_rows;
 			got.bytes_per_token = bytes_per_token(m);
 			*b = got;
 		}

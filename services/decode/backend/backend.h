@@ -24,7 +24,7 @@
  */
 enum {
 	KV_PAGE = 32,		/* positions in one page of the KV cache */
-	BACKEND_ROWS_MAX = 512,	/* rows in one forward pass */
+	BACKEND_ROWS_MAX = 2048,	/* rows in one forward pass */
 	BACKEND_TOP_MAX = 64,	/* logits that a row may ask for by rank */
 	BACKEND_OPS_MAX = 32,	/* kinds of work that a backend counts */
 };
@@ -69,6 +69,7 @@ struct backend_options {
 	int device;		/* gpu: its number, from 0 */
 	int32_t n_pages;	/* KV pages to take memory for */
 	int32_t max_rows;	/* of one batch, 1..BACKEND_ROWS_MAX */
+	bool more_rows;		/* or as many more as the backend likes */
 	int32_t n_ctx;		/* positions a row may have */
 	const char *kv;		/* "f16", "i8": the KV cache; NULL: "f16" */
 };
@@ -79,6 +80,9 @@ struct backend {
 	bool prefers_t2;	/* the model is in layout B3, which is slower here */
 	bool approximates;	/* activations have 8 bits in it, and the model was
 				 * trained with floats: close, not the same */
+	int32_t max_rows;	/* of one batch: of the options, or more_rows */
+	int32_t prompt_rows;	/* of prompts that it likes in a batch with rows that
+				 * decode, which wait for them */
 	size_t kv_bytes;	/* memory of the KV cache */
 	size_t scratch_bytes;	/* memory of the batch buffers */
 	int64_t bytes_per_token;/* read for one token at depth 0: weights, head */
