@@ -1,0 +1,92 @@
+/*
+ * A device that fails in the middle of a generation, on the emulator of tests/gpu: the
+ * worker says which kernel and ends, and what it was asked goes on in its next life, with the
+ * same text as without.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "stack.h"
+
+#define EMULATOR BUILD "/gpu/gfx11"
+
+static const char body[] = "{\"model\":\"tiny\",\"stream\":true,\"temperature\":0.8,"
+    "\"top_k\":20,\"seed\":5,\"max_tokens\":24,\"ignore_eos\":true,"
+    "\"messages\":[{\"role\":\"user\",\"content\":\"go on\"}]}";
+static char model[128];
+
+static void
+make_model(void)
+{
+	char text[512];
+	const char *const synth[] = { BUILD "/bin/1bit-halo-pkg", "synth", "--arch", "tiny",
+		model, NULL };
+
+	process_make_dir(stack_dir);
+	snprintf(model, sizeof(model), "%s/tiny.h1b", stack_dir);
+	ck_assert_msg(process_run(stack_dir, synth, text, sizeof(text)) == 0, "%s", text);
+}
+
+/* What the stream says, read from where it is to its end. */
+static void
+rest_of(struct http_client *c, struct buf *text)
+{
+	http_rest(c);
+	http_stream_text(c, text);
+	http_close(c);
+}
+
+START_TEST(a_generation_goes_on_after_a_fault_of_the_device)
+{
+	const char *const args[] = { "--model", model, "--backend", "gpu", NULL };
+	struct buf want = { 0 }, got = { 0 };
+	struct http_client c;
+
+	make_model();
+	setenv("LD_LIBRARY_PATH", EMULATOR, 1);
+	setenv("EMULATED_FAIL", "synchronize:40", 1);
+	stack_start(NULL, args);
+	http_post(&c, stack_port, "/v1/chat/completions", "", body);
+	rest_of(&c, &want);
+	ck_assert_uint_gt(want.len, 0);
+	http_post(&c, stack_port, "/v1/chat/completions", "", body);
+	ck_assert_int_ne(process_wait(&stack_worker, PROCESS_END_MS), 0);
+	ck_assert(process_logged(&stack_worker, "GPU: a step failed: hipErrorEmulated "
+	    "(700); the kernel that began last was gpu_"));
+	unsetenv("EMULATED_FAIL");
+	stack_start_worker();
+	rest_of(&c, &got);
+	ck_assert_str_eq(got.data, want.data);
+	buf_free(&want);
+	buf_free(&got);
+	stack_stop();
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("gpu fault");
+	TCase *t = tcase_create("gpu fault");
+	SRunner *r;
+	int failed;
+
+	if (access(EMULATOR "/libamdhip64.so.7", R_OK) != 0 ||
+	    access(BUILD "/gpu/gfx1151.co", R_OK) != 0) {
+		printf("not run: this build has no code for a GPU, or no emulator\n");
+		return EXIT_SUCCESS;
+	}
+	tcase_set_timeout(t, 120);
+	tcase_add_test(t, a_generation_goes_on_after_a_fault_of_the_device);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_set_fork_status(r, CK_NOFORK);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	stack_abandon();
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
