@@ -225,12 +225,34 @@ measure(struct bench *u, struct bench_result *out, struct err *e)
 	return r;
 }
 
+/* Of one token in the ternary products. */
+static int64_t
+operations(const struct model *m)
+{
+	int64_t n = 0;
+
+	for (int i = 0; i < m->config.n_layers; i++) {
+		const struct model_layer *l = &m->layers[i];
+		const struct ternary *all[] = { &l->q, &l->k, &l->v, &l->o, &l->gate,
+			&l->up, &l->down };
+
+		for (size_t j = 0; j < sizeof(all) / sizeof(all[0]); j++)
+			n += 2 * (int64_t)all[j]->n_out * all[j]->n_in;
+	}
+	return n;
+}
+
 static int
 measure_bandwidth(struct bench *u, struct err *e)
 {
 	struct bench_report *p = &u->report;
 	int r;
 
+	if (u->b->memory_rate != NULL) {
+		p->device = true;
+		p->all = (struct bench_memory){ .bytes = BENCH_DEVICE_BYTES };
+		return u->b->memory_rate(u->b, p->all.bytes, &p->all.rate, e);
+	}
 	p->huge = memory_huge(u->m->map, u->m->map_size) > u->m->map_size / 2;
 	r = bench_memory(u->o->n_threads, u->o->pin, p->huge, &p->all, e);
 	if (r == 0 && p->all.n_threads > 1)
@@ -318,6 +340,7 @@ bench_run(const struct bench_options *o, const struct model *m,
 		return err_set(e, ERR_NO_MEMORY, "no memory to measure");
 	*u = (struct bench){ .o = o, .m = m, .b = b, .report = {
 		.model = m->name, .backend = b->name, .o = o,
+		.operations = operations(m),
 		.n = o->n_depths > 0 ? o->n_depths : 1 } };
 	for (int i = 0; i < u->report.n; i++)
 		u->report.results[i].depth = o->n_depths > 0 ? o->depths[i] : 64;

@@ -14,6 +14,8 @@ enum {
 	BENCH_DECODE = 32,	/* tokens decoded at each depth, per repeat */
 	BENCH_REPEATS_MAX = 100,
 	BENCH_BATCH_MAX = 256,
+	BENCH_DEVICE_BYTES = 1 << 30,	/* of a device's memory that are read to see
+					 * how fast it is */
 };
 
 /* The limits the backend was opened with, and what to measure. */

@@ -30,6 +30,13 @@ set_rate(json_t *obj, const char *name, const struct bench_rate *r)
 	}
 }
 
+/* The ternary products of a prompt, 10^12 operations a second. */
+static double
+tops(const struct bench_report *u, const struct bench_result *r)
+{
+	return (double)u->operations * r->prefill.median / 1e12;
+}
+
 static double
 per_token(const struct bench_kernels *k, int64_t v)
 {
@@ -74,6 +81,7 @@ result_json(const struct bench_report *u, const struct bench_result *r)
 	if (v == NULL)
 		return NULL;
 	set_rate(v, "prefill", &r->prefill);
+	json_object_set_new(v, "prefill_int8_tops", number_or_null(tops(u, r)));
 	set_rate(v, "decode", &r->decode);
 	set_rate(v, "batch", &r->batch);
 	return v;
@@ -87,13 +95,13 @@ bench_report_json(const struct bench_report *u)
 	for (int i = 0; i < u->n; i++)
 		json_array_append_new(results, result_json(u, &u->results[i]));
 	return json_pack("{s:s, s:s, s:i, s:b, s:i, s:i, "
-	    "s:{s:I, s:b, s:f, s:f, s:i, s:i}, s:o}",
+	    "s:{s:b, s:I, s:b, s:f, s:o, s:i, s:i}, s:o}",
 	    "model", u->model, "backend", u->backend,
 	    "threads", u->all.n_threads, "huge_pages", (int)u->huge,
 	    "repeats", u->o->repeats, "batch", u->o->batch,
-	    "memory", "mib", (json_int_t)(u->all.bytes >> 20),
+	    "memory", "device", (int)u->device, "mib", (json_int_t)(u->all.bytes >> 20),
 	    "huge_pages", (int)u->all.huge, "gb_per_s", u->all.rate / 1e9,
-	    "gb_per_s_one_thread", u->one.rate / 1e9,
+	    "gb_per_s_one_thread", number_or_null(u->one.rate / 1e9),
 	    "streams", u->all.n_streams, "ahead", u->all.ahead,
 	    "results", results);
 }
@@ -133,7 +141,7 @@ print_kernels(const char *what, const struct bench_result *r,
 	}
 }
 
-/* The two ways of decoding that not every run measures. */
+/* What prefill computes, and the two ways of decoding that not every run measures. */
 static void
 print_others(const struct bench_report *u, FILE *out)
 {
@@ -146,6 +154,9 @@ print_others(const struct bench_report *u, FILE *out)
 			print_rate(&r->top, 0, out);
 			fputs(" tok/s", out);
 		}
+		if (u->operations > 0)
+			fprintf(out, "\ndepth %d, prefill: %.3f int8 TOP/s of ternary "
+			    "products", (int)r->depth, tops(u, r));
 		if (r->batch.median > 0) {
 			fprintf(out, "\ndepth %d, %d sequences together:",
 			    (int)r->depth, u->o->batch);
@@ -157,9 +168,15 @@ print_others(const struct bench_report *u, FILE *out)
 	fputc('\n', out);
 }
 
-void
-bench_report_print(const struct bench_report *u, FILE *out)
+static void
+print_memory(const struct bench_report *u, FILE *out)
 {
+	if (u->device) {
+		fprintf(out, "%s, %s\nmemory of the device (%zu MiB) is read at %.1f GB/s\n"
+		    "medians of %d (least-most)\n\n", u->model, u->backend,
+		    u->all.bytes >> 20, u->all.rate / 1e9, u->o->repeats);
+		return;
+	}
 	fprintf(out, "%s, %s, weights in pages of %s\n", u->model, u->backend,
 	    u->huge ? "2 MiB" : "4 KiB");
 	fprintf(out, "memory (%zu MiB, pages of %s) is read at %.1f GB/s by one "
@@ -167,6 +184,12 @@ bench_report_print(const struct bench_report *u, FILE *out)
 	    u->all.bytes >> 20, u->all.huge ? "2 MiB" : "4 KiB",
 	    u->one.rate / 1e9, u->all.rate / 1e9, u->all.n_threads,
 	    u->o->repeats);
+}
+
+void
+bench_report_print(const struct bench_report *u, FILE *out)
+{
+	print_memory(u, out);
 	fprintf(out, "%6s %24s %22s %9s %6s %9s\n", "depth", "prefill tok/s",
 	    "decode tok/s", "MB/token", "GB/s", "of memory");
 	for (int i = 0; i < u->n; i++) {

@@ -37,6 +37,10 @@ struct bench_report {
 	const struct bench_options *o;
 	bool huge;		/* most of the weights are in pages of 2 MiB */
 	struct bench_memory one, all;	/* one thread, n_threads */
+	bool device;		/* all is the memory of the backend's device; no threads
+				 * of ours read it, and one is not measured */
+	int64_t operations;	/* of one token in the ternary products: two for each
+				 * weight, on integers of 8 bits */
 	struct bench_result results[BENCH_DEPTHS_MAX];
 	int n;
 };
@@ -45,10 +49,11 @@ struct bench_report {
  * A new object, NULL if memory is short:
  *
  *	{"model", "backend", "threads", "huge_pages", "repeats", "batch",
- *	 "memory": {"mib", "huge_pages", "gb_per_s", "gb_per_s_one_thread",
- *	     "streams", "ahead"},
+ *	 "memory": {"device", "mib", "huge_pages", "gb_per_s",
+ *	     "gb_per_s_one_thread", "streams", "ahead"},
  *	 "results": [{"depth",
  *	     "prefill_tok_s", "prefill_min_tok_s", "prefill_max_tok_s",
+ *	     "prefill_int8_tops",
  *	     "decode_tok_s", "decode_min_tok_s", "decode_max_tok_s",
  *	     "decode_top_tok_s", "batch_tok_s", "batch_speedup",
  *	     "bytes_per_token", "gb_per_s", "bandwidth_gb_per_s",
@@ -59,7 +64,10 @@ struct bench_report {
  * Rates are medians.  bytes_per_token: weights, head and the KV cache at that
  * depth; gb_per_s is that times decode_tok_s / 1e9, and bandwidth_fraction its
  * part of memory.gb_per_s, which bandwidth_gb_per_s repeats; a model that sits in
- * the last cache can be faster than that, so the fraction may exceed 1.  What a
+ * the last cache can be faster than that, so the fraction may exceed 1.
+ * memory.device: it is the memory of the device that the backend uses, and
+ * gb_per_s_one_thread is null.  prefill_int8_tops: 10^12 operations a second of the
+ * ternary products, two for each weight, by prefill_tok_s.  What a
  * kernel took is per token.  null: not measured.
  */
 json_t *bench_report_json(const struct bench_report *r);

@@ -109,7 +109,9 @@ backend_open(const struct model *m, const struct backend_options *o,
 		if (r == 0) {
 			got.max_rows = own.max_rows;
 			got.prompt_rows = candidates[i].prompt_rows;
-			got.bytes_per_token = bytes_per_token(m);
+			/* Unless it holds the weights in another form. */
+			if (got.bytes_per_token == 0)
+				got.bytes_per_token = bytes_per_token(m);
 			*b = got;
 		}
 		/* Only a missing one lets auto go on; no memory is no memory. */

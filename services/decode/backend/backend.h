@@ -117,6 +117,12 @@ struct backend {
 	    struct err *e);
 	size_t page_bytes;
 	char kv_format[64];	/* all that the bytes depend on but the model */
+	/*
+	 * How fast the memory of its device is read, *rate in bytes a second: the best of
+	 * several passes over n bytes, or over less if less is free.  NULL: its memory is
+	 * that of this machine.  As forward.
+	 */
+	int (*memory_rate)(struct backend *b, size_t n, double *rate, struct err *e);
 	/* Fill ops, return how many.  Any thread; NULL: nothing is counted. */
 	int (*ops)(const struct backend *b, struct backend_op ops[BACKEND_OPS_MAX]);
 	void (*close)(struct backend *b);

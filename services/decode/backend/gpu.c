@@ -298,6 +298,7 @@ backend_gpu_open(const struct model *m, const struct backend_options *o,
 		.read_page = gpu_read_page, .write_page = gpu_write_page,
 		.page_bytes = (size_t)m->config.n_layers * (size_t)g->page_size *
 		    sizeof(uint16_t),
+		.bytes_per_token = gpu_token_bytes(g), .memory_rate = gpu_memory_rate,
 		.ops = gpu_ops, .close = gpu_close, .state = g,
 	};
 	snprintf(b->name, sizeof(b->name), "gpu %.50s", g->device_name);

@@ -226,6 +226,10 @@ int gpu_times_end(struct gpu *g, const struct backend_row *rows, int n, struct e
 void gpu_times_free(struct gpu *g);
 int gpu_ops(const struct backend *b, struct backend_op ops[BACKEND_OPS_MAX]);
 
+/* gpu_rate.c: memory_rate of struct backend; what a token reads at depth 0. */
+int gpu_memory_rate(struct backend *b, size_t n, double *rate, struct err *e);
+int64_t gpu_token_bytes(const struct gpu *g);
+
 /* 0, or ERR_SYSTEM: what failed, the runtime's error and the last kernel. */
 int gpu_check(struct gpu *g, int code, const char *what, struct err *e);
 

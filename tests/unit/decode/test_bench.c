@@ -102,6 +102,36 @@ START_TEST(people_read_the_same)
 }
 END_TEST
 
+/* The same on a device with memory of its own; 4 * 10^9 operations a token. */
+START_TEST(a_device_has_memory_of_its_own)
+{
+	static struct bench_report device;
+	json_t *v, *memory;
+	char *text = NULL;
+	size_t n;
+	FILE *out = open_memstream(&text, &n);
+
+	device = report;
+	device.device = true;
+	device.operations = 4000000000;
+	device.one = (struct bench_memory){ 0 };
+	v = bench_report_json(&device);
+	memory = json_object_get(v, "memory");
+	ck_assert(json_is_true(json_object_get(memory, "device")));
+	ck_assert(json_is_null(json_object_get(memory, "gb_per_s_one_thread")));
+	ck_assert_double_eq_tol(number(json_array_get(json_object_get(v, "results"), 0),
+	    "prefill_int8_tops"), 0.8, 1e-9);
+	json_decref(v);
+	ck_assert_ptr_nonnull(out);
+	bench_report_print(&device, out);
+	fclose(out);
+	ck_assert_msg(strstr(text, "memory of the device (1024 MiB) is read at 10.0 GB/s") !=
+	    NULL, "%s", text);
+	ck_assert_msg(strstr(text, "depth 64, prefill: 0.800 int8 TOP/s") != NULL, "%s", text);
+	free(text);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -115,6 +145,7 @@ main(void)
 	    N_REFUSED);
 	tcase_add_test(t, the_fraction_is_of_what_all_threads_read);
 	tcase_add_test(t, people_read_the_same);
+	tcase_add_test(t, a_device_has_memory_of_its_own);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
