@@ -9,10 +9,12 @@
  * the publisher's 128 messages hold what comes.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "bus_nng.h"
@@ -115,8 +117,9 @@ make_room(struct bus_subscriber *s)
 	return true;
 }
 
+/* wait: in recv, up to idle_ms, which is a call less than poll and then recv. */
 static void
-read_some(struct bus_subscriber *s)
+read_some(struct bus_subscriber *s, bool wait)
 {
 	ssize_t n;
 
@@ -124,7 +127,7 @@ read_some(struct bus_subscriber *s)
 		leave(s);
 		return;
 	}
-	n = recv(s->fd, s->in + s->n, s->cap - s->n, MSG_DONTWAIT);
+	n = recv(s->fd, s->in + s->n, s->cap - s->n, wait ? 0 : MSG_DONTWAIT);
 	if (n > 0) {
 		s->n += (size_t)n;
 		if (!take_messages(s))
@@ -145,26 +148,50 @@ patience(const struct bus_subscriber *s)
 	return left > 0 ? (int)left : 0;
 }
 
+static void
+enter(struct bus_subscriber *s)
+{
+	struct timeval t = { .tv_sec = s->idle_ms / 1000,
+		.tv_usec = s->idle_ms % 1000 * 1000 };
+
+	if ((s->fd = bus_enter_sub(s->path, HANDSHAKE_MS)) == -1)
+		return;
+	if (setsockopt(s->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) != 0 ||
+	    fcntl(s->fd, F_SETFL, 0) != 0)
+		leave(s);
+}
+
+/* Wait for bytes, until the next silence has to be told. */
+static void
+await(struct bus_subscriber *s, int wait)
+{
+	struct pollfd p = { .fd = s->fd, .events = POLLIN };
+
+	/* Something was heard just now: recv's own time is as long. */
+	if (wait < 0 || wait >= s->idle_ms - 1)
+		read_some(s, true);
+	else if (poll(&p, 1, wait) == 1)
+		read_some(s, false);
+}
+
 static void *
 subscribe(void *arg)
 {
 	struct bus_subscriber *s = arg;
-	struct pollfd p = { .events = POLLIN };
 	int wait;
 
 	for (;;) {
 		wait = patience(s);
-		if (s->fd == -1 &&
-		    (s->fd = bus_enter_sub(s->path, HANDSHAKE_MS)) == -1) {
+		if (s->fd == -1)
+			enter(s);
+		if (s->fd == -1) {
 			if (wait < 0 || wait > s->pause_ms)
 				wait = s->pause_ms;
 			usleep((useconds_t)wait * 1000);
 			s->pause_ms = s->pause_ms * 2 < CONNECT_MAX_MS ?
 			    s->pause_ms * 2 : CONNECT_MAX_MS;
 		} else {
-			p.fd = s->fd;
-			if (poll(&p, 1, wait) == 1)
-				read_some(s);
+			await(s, wait);
 		}
 		if (s->idle_ms > 0 && patience(s) == 0) {
 			s->fn(s->arg, NULL);

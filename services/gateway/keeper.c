@@ -139,6 +139,20 @@ ask_model(struct upstream *u, const char *boot)
 	json_decref(reply);
 }
 
+/* Those whose sink has taken nothing for a while: two sleeps a second less for each
+ * stream that is well.  With the lock held. */
+static void
+wake_dozing(struct upstream *u, int64_t now)
+{
+	for (int i = 0; i < UPSTREAM_BUCKETS; i++)
+		for (struct upstream_request *q = u->table[i]; q != NULL;
+		    q = q->next)
+			if (q->dozes && now - q->sunk_ms >= q->patience_ms) {
+				q->dozes = false;
+				upstream_wake(q);
+			}
+}
+
 /* What clients have taken, by id; NULL if there is nothing to say. */
 static json_t *
 collect_acks(struct upstream *u)
@@ -284,6 +298,7 @@ keeper_main(void *arg)
 		t.tv_sec = at_ms / 1000;
 		t.tv_nsec = at_ms % 1000 * 1000000;
 		pthread_cond_timedwait(&u->keep, &u->lock, &t);
+		wake_dozing(u, clock_ms());
 		if ((found = u->client != NULL))
 			ack = collect_acks(u);
 		/* Also one that is not ready: it may say why. */

@@ -24,6 +24,7 @@ enum {
 	UPSTREAM_ACK_TOKENS = 64,	/* taken and unacked: do not wait */
 	UPSTREAM_FORGOTTEN_MAX = 8,	/* by one life, without a token between */
 	UPSTREAM_MOVE_MS = 3000,	/* away: to a replica; no lease is longer */
+	UPSTREAM_DOZE_MS = 10000,	/* while a sink takes all: look as seldom */
 	UPSTREAM_LOST_MS = 5000,	/* to be asked again by the client */
 	UPSTREAM_BUCKETS = 256,
 	UPSTREAM_DEAD_BOOTS = 16,
@@ -107,6 +108,8 @@ struct upstream_request {
 	upstream_sink *sink;		/* or NULL */
 	void *sink_arg;
 	int64_t sunk_ms;		/* when it last took something, or 0 */
+	int patience_ms;		/* its thread waits as long after that */
+	bool dozes;			/* and is woken by the keeper then */
 	int64_t lost_ms;		/* since when the worker is away, or 0 */
 	int64_t retry_ms;		/* nothing is asked before */
 	struct err failed;		/* code 0: it did not */

@@ -13,9 +13,11 @@
 
 /* From now on w is woken for q; NULL: its own again. */
 static void
-wait_at(struct upstream_request *q, struct upstream_waiter *w)
+wait_at(struct upstream_request *q, struct upstream_waiter *w, int timeout_ms)
 {
 	pthread_mutex_lock(&q->u->lock);
+	q->patience_ms = timeout_ms;
+	q->dozes = false;
 	q->waiter = w != NULL ? w : &q->own;
 	q->waiting = w != NULL;
 	pthread_mutex_unlock(&q->u->lock);
@@ -27,6 +29,7 @@ struct look {
 	int todo;		/* the first that has something to be done, or -1 */
 	enum resume_step step;	/* what */
 	bool retries;		/* one of them has to look again soon */
+	bool dozes;		/* one of them is woken if its sink takes no more */
 	int64_t sunk_ms;	/* when a sink last took pieces */
 };
 
@@ -48,6 +51,8 @@ look_at(struct upstream_request *q, int i, int64_t now, struct piece **list,
 	q->news = false;
 	if (q->sunk_ms > l->sunk_ms)
 		l->sunk_ms = q->sunk_ms;
+	q->dozes = q->waiting && q->sunk_ms > 0 && now - q->sunk_ms < q->patience_ms;
+	l->dozes = l->dozes || q->dozes;
 	pthread_mutex_unlock(&q->u->lock);
 	if (step == RESUME_GIVE_UP)
 		return (int)e->code;
@@ -125,7 +130,7 @@ upstream_wait_any(struct upstream_request *const *q, int n, int timeout_ms,
 	int r;
 
 	for (int i = 0; i < n; i++)
-		wait_at(q[i], w);
+		wait_at(q[i], w, timeout_ms);
 	for (;; now = clock_ms()) {
 		nudged = begin_look(w);
 		if ((r = look_at_all(q, n, now, lists, &l, e)) != 0 || l.any ||
@@ -142,12 +147,14 @@ upstream_wait_any(struct upstream_request *const *q, int n, int timeout_ms,
 		} else if (now >= until) {
 			until = l.sunk_ms + timeout_ms;
 		} else {
-			soon = l.retries ? now + UPSTREAM_RETRY_MS : until;
-			sleep_until(w, soon < until ? soon : until);
+			soon = l.dozes ? now + UPSTREAM_DOZE_MS : until;
+			if (l.retries && now + UPSTREAM_RETRY_MS < soon)
+				soon = now + UPSTREAM_RETRY_MS;
+			sleep_until(w, soon);
 		}
 	}
 	for (int i = 0; i < n; i++)
-		wait_at(q[i], NULL);
+		wait_at(q[i], NULL, 0);
 	return r;
 }
 

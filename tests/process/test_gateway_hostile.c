@@ -27,6 +27,7 @@ static struct hostiles cases;
 static int times = 1;			/* 10: the long form */
 static int start_fds;
 static int64_t phase_rss_kb, phase_bytes;
+static int phase_statuses[600];		/* how often each was the answer; 0: none */
 
 static void
 phase_begins(void)
@@ -37,12 +38,38 @@ phase_begins(void)
 	process_get(gateway_port, "/livez", text, sizeof(text));
 	phase_rss_kb = hostile_rss_kb(gateway.pid);
 	phase_bytes = 0;
+	memset(phase_statuses, 0, sizeof(phase_statuses));
 	if (start_fds == 0)
 		start_fds = hostile_fds(gateway.pid);
 }
 
+/* A request, and that it was answered; its status. */
+static int
+ask(const void *bytes, size_t n)
+{
+	int status = hostile_ask(gateway_port, bytes, n);
+
+	phase_bytes += (int64_t)n;
+	phase_statuses[status >= 0 && status < 600 ? status : 0]++;
+	return status;
+}
+
+/* The long form is run to be looked at. */
 static void
-phase_ends(void)
+report(const char *what, int64_t grown)
+{
+	if (times == 1)
+		return;
+	printf("%s: %lld bytes sent, memory grew %lld bytes (%.2f a byte sent);", what,
+	    (long long)phase_bytes, (long long)grown, (double)grown / (double)phase_bytes);
+	for (int i = 0; i < 600; i++)
+		if (phase_statuses[i] > 0)
+			printf(" %d: %d", i, phase_statuses[i]);
+	printf("\n");
+}
+
+static void
+phase_ends(const char *what)
 {
 	int64_t until = clock_ms() + PROCESS_PATIENCE_MS, grown;
 	char text[512];
@@ -52,6 +79,7 @@ phase_ends(void)
 		usleep(20000);
 	ck_assert_int_le(hostile_fds(gateway.pid), start_fds);
 	grown = (hostile_rss_kb(gateway.pid) - phase_rss_kb) * 1024;
+	report(what, grown);
 	ck_assert_msg(grown < 100 * phase_bytes, "%lld bytes of memory for %lld sent",
 	    (long long)grown, (long long)phase_bytes);
 }
@@ -64,9 +92,8 @@ START_TEST(each_request_gets_the_status_it_deserves)
 	phase_begins();
 	for (size_t i = 0; i < cases.n; i++) {
 		const struct hostile *h = &cases.all[i];
-		int status = hostile_ask(gateway_port, h->bytes.data, h->bytes.len);
+		int status = ask(h->bytes.data, h->bytes.len);
 
-		phase_bytes += (int64_t)h->bytes.len;
 		if (status == h->status)
 			continue;
 		n_wrong++;
@@ -74,7 +101,7 @@ START_TEST(each_request_gets_the_status_it_deserves)
 		    h->status, h->bytes.len > 0 ? h->bytes.data : "");
 	}
 	ck_assert_uint_eq(n_wrong, 0);
-	phase_ends();
+	phase_ends("made to be misread");
 }
 END_TEST
 
@@ -93,14 +120,13 @@ START_TEST(damaged_requests_leave_it_well)
 			continue;
 		memcpy(text, b->data, n);
 		n = hostile_damage(text, n, ROOM, &seed);
-		answers += hostile_ask(gateway_port, text, n) != 0;
-		phase_bytes += (int64_t)n;
+		answers += ask(text, n) != 0;
 		if (++n_sent % 1000 == 0)
 			ck_assert_int_eq(process_get(gateway_port, "/livez", answer,
 			    sizeof(answer)), 200);
 	}
 	ck_assert_int_gt(answers, N_MUTATIONS * times * 9 / 10);
-	phase_ends();
+	phase_ends("damaged");
 }
 END_TEST
 
@@ -153,7 +179,7 @@ START_TEST(five_hundred_slow_heads_lock_nobody_out)
 	}
 	for (int i = 0; i < N_SLOW; i++)	/* and it ends them by itself */
 		ck_assert_int_eq(await_end(fds[i]), 400);
-	phase_ends();
+	phase_ends("slow heads");
 }
 END_TEST
 
@@ -181,7 +207,7 @@ START_TEST(a_body_that_drips_is_given_up)
 		}
 	}
 	ck_assert_int_eq(n_open, 0);
-	phase_ends();
+	phase_ends("dripping bodies");
 }
 END_TEST
 
@@ -197,15 +223,14 @@ START_TEST(a_flood_of_headers_is_cut_off)
 	while (b.len < 200000)
 		buf_adds(&b, line);
 	for (int i = 0; i < N_FLOODS * times; i++) {
-		int status = hostile_ask(gateway_port, b.data, b.len);
+		int status = ask(b.data, b.len);
 
 		ck_assert_msg(status == 400 || status == 431 || status == 0, "%d", status);
 		n_refused += status != 0;
-		phase_bytes += (int64_t)b.len;
 	}
 	ck_assert_int_gt(n_refused, 0);
 	buf_free(&b);
-	phase_ends();
+	phase_ends("floods of headers");
 }
 END_TEST
 
@@ -265,7 +290,7 @@ START_TEST(clients_that_do_not_read_are_cut_off_and_hinder_nobody)
 		close(deaf[i]);
 	gateway_restart_worker(true);
 	phase_bytes = 1 << 20;		/* what the worker sent is more */
-	phase_ends();
+	phase_ends("clients that do not read");
 }
 END_TEST
 
