@@ -3,25 +3,27 @@
 
 /*
  * Ternary matrix times many rows by what sm_90 has for it: four waves together give 64
- * outputs of GPU_WGMMA_ROWS rows to the matrix unit, which takes codes from registers and
- * activations from shared memory and works while the waves unpack the next codes.
+ * outputs of N rows to the matrix unit, which takes codes from registers and activations
+ * from shared memory and works while the waves unpack the next codes.
  *
- * Activations come in stages of 256 columns, copied ahead by one thread.  gpu_quantise has
+ * Activations come in stages of 128 columns, copied ahead by one thread.  gpu_quantise has
  * put them where the unit wants them, see wgmma_place.  A stage is full when its bytes have
  * come, and free when all waves have read it; between these two waves wait for nobody.
  */
 #include "wgmma.h"
 
 enum {
-	WGMMA_STAGES = 3,
-	WGMMA_STAGE = 256 * GPU_WGMMA_ROWS,
-	WGMMA_ACC = GPU_WGMMA_ROWS / 2,		/* sums of a thread */
 	WGMMA_WAVES = GPU_WGMMA_THREADS / 32,
 	WGMMA_STRIDE = GPU_WGMMA_OUT + 4,	/* of the sums of a row, at the end */
 };
 
-struct wgmma_shared {
-	uint64_t full[WGMMA_STAGES], free[WGMMA_STAGES];
+/* What is in shared memory for tiles of N rows. */
+template<int N> struct wgmma_stages {
+	enum { SIZE = 128 * N, COUNT = (GPU_WGMMA_SMEM - 1024) / SIZE };
+	static_assert(WGMMA_STRIDE * N * 4 <= COUNT * SIZE);
+
+	uint8_t *at;
+	uint64_t *full, *free;	/* [COUNT] */
 };
 
 /* Units of block, of rows base.. of the matrix: as mma.sync has them. */
@@ -35,67 +37,67 @@ wgmma_ask(const gpu_product &p, int base, int block, u4 *w)
 	}
 }
 
-/* By one thread: the activations of block into its stage. */
-DEVICE void
-wgmma_fetch(const gpu_product &p, int block, uint8_t *stages, wgmma_shared *s)
+/* By one thread: activations into stage t. */
+template<int N> DEVICE void
+wgmma_fetch(const gpu_product &p, int t, const wgmma_stages<N> &s)
 {
-	uint8_t *to = stages + block % WGMMA_STAGES * WGMMA_STAGE;
-	uint64_t *full = &s->full[block % WGMMA_STAGES];
+	int slot = t % s.COUNT;
 
-	barrier_expect(full, WGMMA_STAGE);
-	for (int i = 0; i < 2; i++)
-		copy_ahead(to + i * (WGMMA_STAGE / 2), p.q + 128 * ((size_t)(2 * block + i) *
-		    p.q_rows + bx() * GPU_WGMMA_ROWS), WGMMA_STAGE / 2, full);
+	barrier_expect(&s.full[slot], s.SIZE);
+	copy_ahead(s.at + slot * s.SIZE, p.q + 128 * ((size_t)t * p.q_rows + bx() * N), s.SIZE,
+	    &s.full[slot]);
 }
 
-/* The stage of the last block is free when all waves say so, and takes the next. */
-DEVICE void
-wgmma_refill(const gpu_product &p, int block, uint8_t *stages, wgmma_shared *s)
+/* When all waves have read stage t, what comes next may take its place. */
+template<int N> DEVICE void
+wgmma_refill(const gpu_product &p, int t, const wgmma_stages<N> &s)
 {
-	int last = block - 1, next = last + WGMMA_STAGES;
-
-	if (tid() == 0 && last >= 0 && next < p.w.units / 4) {
-		barrier_wait(&s->free[last % WGMMA_STAGES], last / WGMMA_STAGES % 2);
-		wgmma_fetch(p, next, stages, s);
+	if (tid() == 0 && t >= 0 && t + s.COUNT < p.w.units / 2) {
+		barrier_wait(&s.free[t % s.COUNT], t / s.COUNT % 2);
+		wgmma_fetch<N>(p, t + s.COUNT, s);
 	}
 	sync_wave();
 }
 
-/* 64 columns of each of the masks.  At most one group of instructions is on its way when
- * the registers of the one before are written. */
-DEVICE void
-wgmma_block(const gpu_product &p, int block, const u4 *w, uint8_t *stages, wgmma_shared *s,
-    int *acc)
+/*
+ * 64 columns of each of the masks; two masks to a stage.  At most one group of instructions
+ * is on its way when the registers of the one before are written, so in the second half
+ * of a stage the one before has been read.
+ */
+template<int N> DEVICE void
+wgmma_block(const gpu_product &p, int block, const u4 *w, const wgmma_stages<N> &s, int *acc)
 {
-	uint32_t from = shared_address(stages + block % WGMMA_STAGES * WGMMA_STAGE);
 	u4 a[2][2];
 
-	barrier_wait(&s->full[block % WGMMA_STAGES], block / WGMMA_STAGES % 2);
 	UNROLLED for (int i = 0; i < 4; i++) {
+		int t = 2 * block + i / 2;
 		u4 *c = a[i % 2];
-		uint32_t at = from + (uint32_t)(i / 2 * (WGMMA_STAGE / 2) + i % 2 * 64);
+		uint32_t at = shared_address(s.at) +
+		    (uint32_t)(t % s.COUNT * s.SIZE + i % 2 * 64);
 
+		if (i % 2 == 0)
+			barrier_wait(&s.full[t % s.COUNT], t / s.COUNT % 2);
 		wgmma_wait<1>();
-		if (i == 1 && block > 0 && tid() % 32 == 0)
-			barrier_arrive(&s->free[(block - 1) % WGMMA_STAGES]);
-		if (i == 2)
-			wgmma_refill(p, block, stages, s);
+		if (i % 2 == 0)
+			wgmma_refill<N>(p, t - 2, s);
+		else if (t > 0 && tid() % 32 == 0)
+			barrier_arrive(&s.free[(t - 1) % s.COUNT]);
 		c[0] = codes_of(w[0], i);
 		c[1] = codes_of(w[1], i);
 		wgmma_begin();
-		wgmma_64x128x32(acc, c[0].x, c[1].x, c[0].y, c[1].y, at, block + i);
-		wgmma_64x128x32(acc, c[0].z, c[1].z, c[0].w, c[1].w, at + 32, 1);
+		wgmma_64x32<N>(acc, c[0].x, c[1].x, c[0].y, c[1].y, at, block + i);
+		wgmma_64x32<N>(acc, c[0].z, c[1].z, c[0].w, c[1].w, at + 32, 1);
 		wgmma_end();
 	}
 }
 
 /* Sums by way of shared memory, so that a wave writes whole rows. */
-DEVICE void
+template<int N> DEVICE void
 wgmma_turn(const int *acc, int *sums)
 {
 	int *to = sums + tid() % 4 * 2 * WGMMA_STRIDE + tid() / 32 * 16 + tid() % 32 / 4;
 
-	UNROLLED for (int i = 0; i < WGMMA_ACC; i++)
+	UNROLLED for (int i = 0; i < N / 2; i++)
 		to[(i / 4 * 8 + i % 2) * WGMMA_STRIDE + i % 4 / 2 * 8] = acc[i];
 	sync();
 }
@@ -140,14 +142,14 @@ wgmma_store(float *to, f4 y, int n)
 		to[2] = MODE == PRODUCT_ADD ? to[2] + y.z : y.z;
 }
 
-template<product_mode MODE> DEVICE void
+template<product_mode MODE, int N> DEVICE void
 wgmma_put(const gpu_product &p, const int *sums)
 {
 	enum { LANES = (MODE == PRODUCT_GATE ? GPU_WGMMA_OUT / 2 : GPU_WGMMA_OUT) / 4 };
 	enum { STEP = GPU_WGMMA_THREADS / LANES };
-	int at = tid() % LANES * 4, out = by() * LANES * 4 + at, first = bx() * GPU_WGMMA_ROWS;
+	int at = tid() % LANES * 4, out = by() * LANES * 4 + at, first = bx() * N;
 	int col = MODE == PRODUCT_GATE ? at / 16 * 32 + at % 16 : at;
-	int n = min_i(GPU_WGMMA_ROWS, p.n_rows - first);
+	int n_rows = min_i(N, p.n_rows - first);
 	const float *scales = p.w.scales + by() * GPU_WGMMA_OUT + col;
 	f4 w, up = { 0, 0, 0, 0 };
 
@@ -156,7 +158,7 @@ wgmma_put(const gpu_product &p, const int *sums)
 	w = *(const f4 *)scales;
 	if (MODE == PRODUCT_GATE)
 		up = *(const f4 *)(scales + GPU_GATE_ROWS);
-	UNROLLED_4 for (int r = tid() / LANES; r < n; r += STEP) {
+	UNROLLED_4 for (int r = tid() / LANES; r < n_rows; r += STEP) {
 		const int *from = sums + r * WGMMA_STRIDE + col;
 		float scale = p.q_scale[first + r];
 		int sum = p.q_sum[first + r];
@@ -170,46 +172,63 @@ wgmma_put(const gpu_product &p, const int *sums)
 	}
 }
 
-template<product_mode MODE> DEVICE void
+template<product_mode MODE, int N> DEVICE void
 wgmma(const gpu_product &p)
 {
 	DYNAMIC_SHARED(smem);
-	SHARED wgmma_shared s;
-	uint8_t *stages = smem + (-shared_address(smem) & 1023);
-	int n_blocks = p.w.units / 4, n = MODE == PRODUCT_GATE ? 2 * p.w.n_out : p.w.n_out;
+	SHARED uint64_t barriers[2][wgmma_stages<N>::COUNT];
+	const wgmma_stages<N> s = { smem + (-shared_address(smem) & 1023), barriers[0],
+		barriers[1] };
+	int n = MODE == PRODUCT_GATE ? 2 * p.w.n_out : p.w.n_out;
 	int base = by() * GPU_WGMMA_OUT + tid() / 32 * 16;
-	int acc[WGMMA_ACC];
+	int acc[N / 2];
 	u4 w[2], next[2];
 
 	if (base / 32 * 32 >= n)	/* its sums are thrown away */
 		base = 0;
-	if (tid() == 0)
-		for (int i = 0; i < WGMMA_STAGES; i++) {
-			barrier_make(&s.full[i], 1);
-			barrier_make(&s.free[i], WGMMA_WAVES);
-		}
+	if (tid() < s.COUNT) {
+		barrier_make(&s.full[tid()], 1);
+		barrier_make(&s.free[tid()], WGMMA_WAVES);
+	}
 	barriers_made();
 	wgmma_ask(p, base, 0, next);
 	wait_for_last();
 	if (tid() == 0)
-		for (int i = 0; i < WGMMA_STAGES && i < n_blocks; i++)
-			wgmma_fetch(p, i, stages, &s);
+		for (int t = 0; t < s.COUNT && t < p.w.units / 2; t++)
+			wgmma_fetch<N>(p, t, s);
 	sync_wave();
-	ROLLED for (int block = 0; block < n_blocks; block++) {
+	ROLLED for (int block = 0; block < p.w.units / 4; block++) {
 		w[0] = next[0];
 		w[1] = next[1];
-		if (block + 1 < n_blocks)
+		if (block + 1 < p.w.units / 4)
 			wgmma_ask(p, base, block + 1, next);
-		wgmma_block(p, block, w, stages, &s, acc);
+		wgmma_block<N>(p, block, w, s, acc);
 	}
 	wgmma_wait<0>();
 	sync();
-	wgmma_turn(acc, (int *)stages);
-	wgmma_put<MODE>(p, (const int *)stages);
+	wgmma_turn<N>(acc, (int *)s.at);
+	wgmma_put<MODE, N>(p, (const int *)s.at);
 }
 
-KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma_set, gpu_product) { wgmma<PRODUCT_SET>(p); }
-KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma_add, gpu_product) { wgmma<PRODUCT_ADD>(p); }
-KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma_gate, gpu_product) { wgmma<PRODUCT_GATE>(p); }
+KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma_set, gpu_product)
+{
+	wgmma<PRODUCT_SET, GPU_WGMMA_ROWS>(p);
+}
+KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma_add, gpu_product)
+{
+	wgmma<PRODUCT_ADD, GPU_WGMMA_ROWS>(p);
+}
+KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma_gate, gpu_product)
+{
+	wgmma<PRODUCT_GATE, GPU_WGMMA_ROWS>(p);
+}
+KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma160_add, gpu_product)
+{
+	wgmma<PRODUCT_ADD, 160>(p);
+}
+KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma160_set, gpu_product)
+{
+	wgmma<PRODUCT_SET, 160>(p);
+}
 
 #endif

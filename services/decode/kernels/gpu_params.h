@@ -30,7 +30,7 @@ enum {
 	GPU_WGMMA_OUT = 128,	/* the same of the GEMM of sm_90 */
 	GPU_WGMMA_ROWS = 128,
 	GPU_WGMMA_THREADS = 256,
-	GPU_WGMMA_SMEM = 3 * 256 * GPU_WGMMA_ROWS + 1024,
+	GPU_WGMMA_SMEM = 101 << 10,	/* a half of what a processor has */
 	GPU_GATE_ROWS = 16,	/* of gate, then of up, in a gate matrix */
 	GPU_TOP = 64,		/* logits of a row by rank; slices of it, at most */
 	GPU_SORT = 1024,	/* keys that a block of top-k puts into order */

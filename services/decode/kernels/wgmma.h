@@ -78,33 +78,46 @@ wgmma_wait()
 
 /*
  * acc = or (add) += 64 x 32 unsigned codes, of which each wave has 16 rows as mma_m16n8k32
- * takes them, times 32 columns of 128 rows of signed bytes at b: 128 bytes a row, of which
+ * takes them, times 32 columns of N rows of signed bytes at b: 128 bytes a row, of which
  * chunk c of row r stands at c ^ r % 8; the first of them at a multiple of 1024.
  */
-DEVICE void
-wgmma_64x128x32(int *acc, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b,
-    int add)
+#define ACC_4(i) "+r"(acc[i]), "+r"(acc[i + 1]), "+r"(acc[i + 2]), "+r"(acc[i + 3])
+#define ACC_16(i) ACC_4(i), ACC_4(i + 4), ACC_4(i + 8), ACC_4(i + 12)
+template<int N> DEVICE void
+wgmma_64x32(int *acc, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b, int add)
 {
 	/* Address in 16 bytes; 1024 bytes from 8 rows to the next 8; turned in 128 bytes. */
 	uint64_t at = (uint64_t)((b & 0x3ffff) >> 4) | (uint64_t)1 << 16 |
 	    (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
 
-#define ACC_4(i) "+r"(acc[i]), "+r"(acc[i + 1]), "+r"(acc[i + 2]), "+r"(acc[i + 3])
-#define ACC_16(i) ACC_4(i), ACC_4(i + 4), ACC_4(i + 8), ACC_4(i + 12)
-	asm volatile("{\n"
-	    ".reg .pred add;\n"
-	    "setp.ne.b32 add, %69, 0;\n"
-	    "wgmma.mma_async.sync.aligned.m64n128k32.s32.u8.s8 "
-	    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-	    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-	    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-	    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-	    "{%64, %65, %66, %67}, %68, add;\n"
-	    "}" : ACC_16(0), ACC_16(16), ACC_16(32), ACC_16(48) :
-	    "r"(a0), "r"(a1), "r"(a2), "r"(a3), "l"(at), "r"(add));
+	if constexpr (N == 128)
+		asm volatile("{\n"
+		    ".reg .pred add;\n"
+		    "setp.ne.b32 add, %69, 0;\n"
+		    "wgmma.mma_async.sync.aligned.m64n128k32.s32.u8.s8 {"
+		    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+		    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+		    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+		    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+		    "{%64, %65, %66, %67}, %68, add;\n"
+		    "}" : ACC_16(0), ACC_16(16), ACC_16(32), ACC_16(48) :
+		    "r"(a0), "r"(a1), "r"(a2), "r"(a3), "l"(at), "r"(add));
+	else
+		asm volatile("{\n"
+		    ".reg .pred add;\n"
+		    "setp.ne.b32 add, %85, 0;\n"
+		    "wgmma.mma_async.sync.aligned.m64n160k32.s32.u8.s8 {"
+		    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+		    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+		    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+		    "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+		    "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79}, "
+		    "{%80, %81, %82, %83}, %84, add;\n"
+		    "}" : ACC_16(0), ACC_16(16), ACC_16(32), ACC_16(48), ACC_16(64) :
+		    "r"(a0), "r"(a1), "r"(a2), "r"(a3), "l"(at), "r"(add));
+}
 #undef ACC_16
 #undef ACC_4
-}
 
 #else
 
@@ -150,9 +163,8 @@ copy_ahead(void *to, const void *from, int bytes, uint64_t *)
 }
 
 /* PTX ISA, asynchronous warpgroup instructions: fragments, and matrices in shared memory. */
-DEVICE void
-wgmma_64x128x32(int *acc, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b,
-    int add)
+template<int N> DEVICE void
+wgmma_64x32(int *acc, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b, int add)
 {
 	uint32_t mine[4] = { a0, a1, a2, a3 };
 	const uint32_t *all = emulated_gather(mine, 4);
@@ -162,7 +174,7 @@ wgmma_64x128x32(int *acc, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, ui
 	for (int k = 0; k < 64; k++)
 		a[k / 32][k % 32] = given(all, tid() % 32 / 4 * 4 + k % 16 / 4,
 		    k / 32 + k % 32 / 16 * 2, k % 4);
-	for (int i = 0; i < 64; i++) {
+	for (int i = 0; i < N / 2; i++) {
 		acc[i] = add != 0 ? acc[i] : 0;
 		for (uint32_t c = 0; c < 32; c += 16) {
 			uint32_t at = b + (uint32_t)(i / 4 * 8 + tid() % 4 * 2 + i % 2) * 128 + c;
