@@ -41,7 +41,7 @@ for target in "$@"; do
 				bad = bad "  " k " spills\n"
 			if (k ~ /_gemv_|_head_(i8|q4|q6)_/ && (dots[k] < 16 || !wide[k]))
 				bad = bad "  " k " has too few dot4 or no 16-byte loads\n"
-			if (k ~ /_gemm_/ && (!wmma[k] || !wide[k]))
+			if (k ~ /_gemm_|_attend(_rows)?$/ && k !~ /measure/ && (!wmma[k] || !wide[k]))
 				bad = bad "  " k " has no WMMA or no 16-byte loads\n"
 		}
 		if (n == 0)

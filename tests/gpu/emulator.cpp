@@ -106,6 +106,15 @@ emulated_gather(const uint32_t *mine, int n)
 	return all[0];
 }
 
+const float *
+emulated_gather_floats(const float *mine, int n)
+{
+	uint32_t words[EMULATED_WORDS];
+
+	memcpy(words, mine, (size_t)n * sizeof(*mine));
+	return (const float *)emulated_gather(words, n);
+}
+
 static void
 body()
 {
@@ -283,8 +292,8 @@ emulated_launch(const emulated_kernel *k, const int grid[3], int n, size_t n_sha
 		run_slots(slot);
 }
 
-float
-emulated_half_float(uint16_t h)
+static float
+half_float(uint16_t h)
 {
 	uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023, b;
 	float f;
@@ -296,6 +305,22 @@ emulated_half_float(uint16_t h)
 	b = sign | (e == 31 ? 255u << 23 : (e + 112) << 23) | m << 13;
 	memcpy(&f, &b, sizeof(f));
 	return f;
+}
+
+/* Products of halves ask for them often. */
+float
+emulated_half_float(uint16_t h)
+{
+	static float *all;
+
+	if (all == nullptr) {
+		all = (float *)malloc(65536 * sizeof(*all));
+		if (all == nullptr)
+			abort();
+		for (int i = 0; i < 65536; i++)
+			all[i] = half_float((uint16_t)i);
+	}
+	return all[h];
 }
 
 /* Half to even; too large is infinite. */

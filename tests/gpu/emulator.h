@@ -11,7 +11,7 @@
  * a shuffle, barriers that not everybody reaches, halves of a wave that differ
  * where they must not.  It says nothing about time.
  */
-enum { EMULATED_WORDS = 8, EMULATED_THREADS_MAX = 1024 };
+enum { EMULATED_WORDS = 32, EMULATED_THREADS_MAX = 1024 };
 
 /* Multiprocessors of the device: so many blocks may run together. */
 enum { EMULATED_PROCESSORS = 3 };
@@ -42,6 +42,7 @@ uint8_t *emulated_shared();
 void emulated_sync();
 /* What every lane of the wave gave, [32][EMULATED_WORDS]; good until the next. */
 const uint32_t *emulated_gather(const uint32_t *mine, int n);
+const float *emulated_gather_floats(const float *mine, int n);
 void emulated_check(bool good, const char *what);
 float emulated_half_float(uint16_t h);
 uint16_t emulated_float_half(float f);

@@ -17,6 +17,7 @@ struct work {
 	size_t layer;		/* elements of a cache */
 	int layers;
 	unsigned tiles;		/* 0: gpu_attend_rows */
+	unsigned threads;
 	size_t shared;
 };
 
@@ -32,7 +33,7 @@ launch(struct bench *b, void *arg, struct err *e)
 
 		p.cache += (size_t)i * w->layer;
 		r = bench_launch(b, w->kernel, 1, chunks, w->tiles > 0 ? w->tiles : 1,
-		    GPU_ATTEND_THREADS, w->shared, &p, e);
+		    w->threads, w->shared, &p, e);
 	}
 	return r;
 }
@@ -79,6 +80,8 @@ prepare(struct bench *b, struct work *w, int depth, struct err *e)
 	int pages = (tiles * GPU_TILE + GPU_PAGE - 1) / GPU_PAGE, power = 1;
 	struct gpu_row row = { .pos = depth - 1 }, *rows = NULL;
 	static int32_t table[8192 / GPU_PAGE + 8];
+	static const struct gpu_group group = { .n = 1 };
+	struct gpu_group *groups = NULL;
 	int32_t *tables = NULL;
 	float *rotary = NULL;
 	size_t n_rotary = (size_t)depth * DIM * sizeof(float), n_cache;
@@ -97,7 +100,8 @@ prepare(struct bench *b, struct work *w, int depth, struct err *e)
 	n_cache = (size_t)w->layers * w->layer * sizeof(uint16_t);
 	w->p = (struct gpu_attention){ .qkv_stride = QKV, .out_stride = HEADS * DIM,
 		.n_heads = HEADS, .n_kv_heads = KV_HEADS, .head_dim = DIM, .dim_stride = DIM,
-		.lanes = DIM / 8, .n_tiles = power, .n_rows = 1, .eps = 1e-5f,
+		.group = HEADS / KV_HEADS, .chunks = 1, .chunk_part = 65537,
+		.n_tiles = power, .n_rows = 1, .eps = 1e-5f,
 		.factor = (float)(1.4426950408889634 / sqrt(DIM)) };
 	if ((r = bench_take(b, n_cache, &w->p.cache, e)) != 0 ||
 	    (r = bench_take(b, QKV * sizeof(float), &w->p.qkv, e)) != 0 ||
@@ -107,13 +111,16 @@ prepare(struct bench *b, struct work *w, int depth, struct err *e)
 	    (r = bench_take(b, HEADS * DIM * sizeof(float), &w->p.out, e)) != 0 ||
 	    (r = bench_take(b, sizeof(row), &rows, e)) != 0 ||
 	    (r = bench_take(b, sizeof(table), &tables, e)) != 0 ||
+	    (r = bench_take(b, sizeof(group), &groups, e)) != 0 ||
 	    (r = bench_fill(b, w->p.cache, n_cache, BENCH_F16, e)) != 0 ||
 	    (r = bench_fill(b, w->p.qkv, QKV * sizeof(float), BENCH_F32, e)) != 0 ||
 	    (r = bench_fill(b, rotary, n_rotary, BENCH_F32, e)) != 0 ||
+	    (r = bench_check(b, b->d.to_device(groups, &group, sizeof(group)), "a copy", e)) != 0 ||
 	    (r = bench_check(b, b->d.to_device(rows, &row, sizeof(row)), "a copy", e)) != 0)
 		return r;
 	w->p.rotary = rotary;
-	w->p.batch = (struct gpu_batch){ .rows = rows, .tables = tables };
+	w->p.batch = (struct gpu_batch){ .rows = rows, .tables = tables,
+		.groups = groups };
 	return bench_check(b, b->d.to_device(tables, table, sizeof(table)), "a copy", e);
 }
 
@@ -142,7 +149,7 @@ one_block(struct bench *b, struct work w, int depth, int n_threads, double split
 static int
 one_depth(struct bench *b, int depth, struct err *e)
 {
-	struct work w = { .shared = 2 * GPU_TILE * DIM * sizeof(uint16_t) };
+	struct work w = { .threads = GPU_ATTEND_THREADS };
 	double split = 0, rows = 0;
 	int r;
 
@@ -150,6 +157,9 @@ one_depth(struct bench *b, int depth, struct err *e)
 	    (r = measure(b, &w, depth, "gpu_attend", "gpu_attend", &split, e)) != 0)
 		return r;
 	w.tiles = 0;
+	w.threads = GPU_GROUP_THREADS;
+	w.shared = sizeof(uint16_t) * (2 * GPU_TILE * 32 + GPU_GROUP_ROWS * GPU_HEADS *
+	    (size_t)(DIM | 32));
 	w.p.stored = 1;
 	if ((r = measure(b, &w, depth, "gpu_attend_rows", "gpu_attend_rows", &rows, e)) != 0 ||
 	    (r = one_block(b, w, depth, 128, split, e)) != 0)

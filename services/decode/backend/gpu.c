@@ -83,10 +83,28 @@ put_tables(struct gpu *g, const struct backend_row *rows, int n)
 	return used;
 }
 
+/* How many groups the rows make. */
+static int32_t
+put_groups(struct gpu *g, const struct backend_row *rows, int n)
+{
+	char *at = g->staging + g->groups_at;
+	struct gpu_group *groups = (struct gpu_group *)(void *)at;
+	int32_t k = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (i == 0 || rows[i].pages != rows[i - 1].pages ||
+		    groups[k - 1].n == GPU_GROUP_ROWS)
+			groups[k++] = (struct gpu_group){ .first = i };
+		groups[k - 1].n++;
+	}
+	return k;
+}
+
 static struct gpu_shape
 shape_of(struct gpu *g, const struct backend_row *rows, int n)
 {
-	struct gpu_shape s = { .n_rows = n, .n_tiles = 1 };
+	struct gpu_shape s = { .n_rows = n, .n_groups = put_groups(g, rows, n),
+		.n_tiles = 1 };
 
 	gpu_wanted(g, rows, n, &s);
 	for (int i = 0; i < n; i++) {
@@ -183,10 +201,11 @@ gpu_copy_page(struct backend *b, int32_t from, int32_t to, int n, struct err *e)
 	struct gpu *g = b->state;
 	struct gpu_copy p = { .cache = g->cache, .layer_stride = g->page_size *
 		(uint64_t)g->o.n_pages, .n_kv_heads = g->m->config.n_kv_heads,
-		.dim_stride = g->dim_stride, .from = from, .to = to, .n = n };
+		.dim_stride = g->dim_stride, .from = from, .to = to };
 	const unsigned grid[3] = { (unsigned)g->m->config.n_layers, 1, 1 };
 	int r = gpu_driver_use(&g->d, e);
 
+	(void)n;		/* what is behind them nobody has stored: it has no weight */
 	return r != 0 ? r : gpu_launch(g, GPU_KERNEL_copy, grid, GPU_THREADS, 0, &p, e);
 }
 

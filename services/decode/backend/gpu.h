@@ -102,6 +102,7 @@ enum gpu_head_kind { GPU_HEAD_I8, GPU_HEAD_Q4, GPU_HEAD_Q6, GPU_HEAD_FLOAT };
 /* What a recorded pass holds for: passes of the same shape launch the same. */
 struct gpu_shape {
 	int32_t n_rows;
+	int32_t n_groups;	/* struct gpu_group */
 	int32_t n_tiles;	/* at least those of every row: a power of two */
 	int32_t n_wanted;	/* rows that the head has: */
 	int32_t n_full;		/* first those with all of their logits, */
@@ -162,15 +163,16 @@ struct gpu {
 	uint64_t *top_keys;
 	uint32_t *top_done;
 	int32_t f_stride, final_q_stride;
-	int32_t dim_stride, attend_lanes, n_chunks;
+	int32_t dim_stride;
+	int32_t group, chunks;		/* query heads of a kv head, as GPU_HEADS */
 	int32_t part_rows;		/* rows that gpu_attend may have */
 	int32_t max_tiles;
 	uint64_t page_size;		/* elements of a page of one layer */
 
 	/* What changes from pass to pass, in host memory that the device reads, and
-	 * its copy on the device: rows, wanted, tables, in this order. */
+	 * its copy on the device: rows, groups, wanted, tables, in this order. */
 	char *staging;
-	size_t rows_at, wanted_at, tables_at, staging_bytes;
+	size_t rows_at, groups_at, wanted_at, tables_at, staging_bytes;
 	char *batch;
 	float *host_logits;		/* pinned, [GPU_HOST_ROWS, vocab] */
 	float *host_hidden;		/* pinned, [max_rows, f_stride] */

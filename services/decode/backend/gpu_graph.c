@@ -12,7 +12,8 @@ enum { CAPTURE_RELAXED = 2 };
 static bool
 same(const struct gpu_shape *a, const struct gpu_shape *b)
 {
-	return a->n_rows == b->n_rows && a->n_tiles == b->n_tiles &&
+	return a->n_rows == b->n_rows && a->n_groups == b->n_groups &&
+	    a->n_tiles == b->n_tiles &&
 	    a->n_wanted == b->n_wanted && a->n_full == b->n_full && a->top == b->top &&
 	    a->stored == b->stored;
 }

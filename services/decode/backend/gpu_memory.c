@@ -42,15 +42,14 @@ static void
 set_sizes(struct gpu *g)
 {
 	const struct model_config *f = &g->m->config;
-	int32_t group = f->n_heads / f->n_kv_heads;
 
 	g->x_stride = round_up(f->hidden, 4);
 	g->qkv_stride = round_up((f->n_heads + 2 * f->n_kv_heads) * f->head_dim, 4);
 	g->att_stride = round_up(f->n_heads * f->head_dim, 4);
 	g->act_stride = round_up(f->ffn, 4);
-	g->dim_stride = round_up(f->head_dim, 8);
-	g->attend_lanes = round_up_to_power(g->dim_stride / 8);
-	g->n_chunks = f->n_kv_heads * ((group + GPU_HEADS - 1) / GPU_HEADS);
+	g->dim_stride = round_up(f->head_dim, 32);
+	g->group = f->n_heads / f->n_kv_heads;
+	g->chunks = (g->group + GPU_HEADS - 1) / GPU_HEADS;
 	g->f_stride = round_up(f->hidden, 4);
 	g->final_q_stride = round_up(f->hidden, TERNARY_BLOCK);
 	g->max_tiles = round_up_to_power((g->o.n_ctx + GPU_TILE - 1) / GPU_TILE);
@@ -73,6 +72,7 @@ lay_out(struct gpu *g, struct arena *a)
 {
 	size_t n = (size_t)g->o.max_rows, f = sizeof(float);
 	size_t wanted = GPU_LOGITS_ROWS < n ? GPU_LOGITS_ROWS : n;
+	size_t n_chunks = (size_t)g->m->config.n_kv_heads * (size_t)g->chunks;
 
 	g->x = take(a, n * (size_t)g->x_stride, f);
 	g->qkv = take(a, n * (size_t)g->qkv_stride, f);
@@ -82,9 +82,8 @@ lay_out(struct gpu *g, struct arena *a)
 	g->q = take(a, (n + GPU_WGMMA_ROWS) * (size_t)widest(g), 1);
 	g->q_scale = take(a, n, f);
 	g->q_sum = take(a, n, sizeof(int32_t));
-	g->part = take(a, (size_t)g->part_rows * (size_t)g->n_chunks *
-	    (size_t)g->max_tiles * GPU_HEADS * (size_t)(g->dim_stride + 2), f);
-	g->done = take(a, (size_t)g->part_rows * (size_t)g->n_chunks, sizeof(uint32_t));
+	g->part = take(a, (size_t)g->part_rows * n_chunks * (size_t)g->max_tiles * GPU_HEADS * (size_t)(g->dim_stride + 2), f);
+	g->done = take(a, (size_t)g->part_rows * n_chunks, sizeof(uint32_t));
 	g->final_f = take(a, wanted * (size_t)g->f_stride, f);
 	g->final_q = take(a, wanted * 2 * (size_t)g->final_q_stride, 1);
 	g->final_scale = take(a, wanted, f);
@@ -103,7 +102,8 @@ set_staging(struct gpu *g)
 	size_t table = ((size_t)g->o.n_ctx + KV_PAGE - 1) / KV_PAGE;
 
 	g->rows_at = 0;
-	g->wanted_at = g->rows_at + n * sizeof(struct gpu_row);
+	g->groups_at = g->rows_at + n * sizeof(struct gpu_row);
+	g->wanted_at = g->groups_at + n * sizeof(struct gpu_group);
 	g->tables_at = g->wanted_at + (2 * n * sizeof(int32_t) + 255) / 256 * 256;
 	g->staging_bytes = g->tables_at + n * table * sizeof(int32_t);
 }

@@ -114,13 +114,22 @@ product(struct step *t, enum mode mode, const struct gpu_matrix *w, const float 
 		many_rows(t, mode, p);
 }
 
+/* Two pieces of keys or values, and the queries. */
+static size_t
+group_shared(int32_t dim_stride)
+{
+	size_t queries = GPU_GROUP_ROWS * GPU_HEADS * (size_t)(dim_stride | 32);
+
+	return sizeof(uint16_t) * (2 * GPU_TILE * 32 + queries);
+}
+
 static void
 attention(struct step *t, const struct gpu_layer *l)
 {
 	struct gpu *g = t->g;
 	const struct model_config *f = &g->m->config;
-	unsigned n = (unsigned)t->s->n_rows, chunks = (unsigned)g->n_chunks;
-	size_t tile = 2 * GPU_TILE * sizeof(uint16_t) * (size_t)g->dim_stride;
+	unsigned n = (unsigned)t->s->n_rows;
+	unsigned chunks = (unsigned)(f->n_kv_heads * g->chunks);
 	bool few = t->s->n_rows <= g->part_rows;
 	struct gpu_attention p = {
 		.batch = t->batch, .qkv = g->qkv, .q_norm = l->q_norm,
@@ -129,7 +138,8 @@ attention(struct step *t, const struct gpu_layer *l)
 		.qkv_stride = g->qkv_stride, .out_stride = g->att_stride,
 		.n_heads = f->n_heads, .n_kv_heads = f->n_kv_heads,
 		.head_dim = f->head_dim, .dim_stride = g->dim_stride,
-		.lanes = g->attend_lanes, .n_tiles = t->s->n_tiles,
+		.group = g->group, .chunks = g->chunks,
+		.chunk_part = 65536 / g->chunks + 1, .n_tiles = t->s->n_tiles,
 		.n_rows = t->s->n_rows, .interleaved = f->rope_interleaved,
 		.stored = t->s->stored || !few, .eps = f->norm_eps,
 		.factor = (float)(1.4426950408889634 / sqrt((double)f->head_dim)),
@@ -139,10 +149,11 @@ attention(struct step *t, const struct gpu_layer *l)
 		launch(t, GPU_KERNEL_store, n, 1, 1, GPU_THREADS, 0, &p);
 	if (few)
 		launch(t, GPU_KERNEL_attend, n, chunks, (unsigned)t->s->n_tiles,
-		    GPU_ATTEND_THREADS, tile, &p);
+		    GPU_ATTEND_THREADS, 0, &p);
 	else
-		launch(t, GPU_KERNEL_attend_rows, n, chunks, 1, GPU_ATTEND_THREADS,
-		    tile, &p);
+		launch(t, GPU_KERNEL_attend_rows, (unsigned)t->s->n_groups, chunks,
+		    (unsigned)(g->dim_stride + GPU_GROUP_DIMS - 1) / GPU_GROUP_DIMS,
+		    GPU_GROUP_THREADS, group_shared(g->dim_stride), &p);
 }
 
 static void
@@ -168,11 +179,12 @@ batch(const struct gpu *g)
 {
 	struct gpu_batch b;
 	const char *rows = g->batch + g->rows_at, *tables = g->batch + g->tables_at;
-	const char *wanted = g->batch + g->wanted_at;
+	const char *wanted = g->batch + g->wanted_at, *groups = g->batch + g->groups_at;
 
 	b.rows = (const struct gpu_row *)(const void *)rows;
 	b.tables = (const int32_t *)(const void *)tables;
 	b.wanted = (const int32_t *)(const void *)wanted;
+	b.groups = (const struct gpu_group *)(const void *)groups;
 	return b;
 }
 

@@ -8,6 +8,7 @@
 #endif
 #include "rotary.hip"
 #include "attention.hip"
+#include "attention_rows.hip"
 #include "head.hip"
 #include "top.hip"
 #include "copy.hip"

@@ -16,9 +16,12 @@ enum {
 	GPU_SLICES = 16,	/* that the sum of squares of a row is made of */
 	GPU_FEW = 8,		/* rows that a GEMV takes at once */
 	GPU_PAGE = 32,		/* KV_PAGE */
-	GPU_TILE = GPU_PAGE,	/* positions of one softmax */
+	GPU_TILE = 4 * GPU_PAGE, /* positions of one softmax */
 	GPU_HEADS = 4,		/* query heads that share a read of the cache */
-	GPU_ATTEND_THREADS = 128,
+	GPU_ATTEND_THREADS = 256,
+	GPU_GROUP_ROWS = 16,	/* of a sequence, whose queries a block takes together */
+	GPU_GROUP_THREADS = 128,
+	GPU_GROUP_DIMS = 128,	/* of the values that it sums at once */
 	GPU_HEAD_DIM_MAX = 256,
 	GPU_WHOLE_THREADS = 512,
 	GPU_WHOLE_SHARED = 512,	/* bytes that the kernel itself needs */
@@ -54,11 +57,17 @@ struct gpu_row {
 	int32_t pad;
 };
 
+/* Rows of a batch that follow each other in one sequence. */
+struct gpu_group {
+	int32_t first, n;	/* n: 1..GPU_GROUP_ROWS */
+};
+
 /* What changes from step to step; it stays at one address, so that a graph can
  * hold it. */
 struct gpu_batch {
 	const struct gpu_row *rows;
 	const int32_t *tables;	/* page tables, one after another */
+	const struct gpu_group *groups;	/* all rows, in order */
 	const int32_t *wanted;	/* rows whose logits are wanted */
 };
 
@@ -107,16 +116,24 @@ struct gpu_attention {
 	float *qkv;		/* [n_rows, qkv_stride]: q, k, v of each row */
 	const float *q_norm, *k_norm;	/* [head_dim] or NULL */
 	const float *rotary;	/* [n_ctx, head_dim / 2, 2]: cosine, sine */
-	uint16_t *cache;	/* of the layer: [page, kv head, key or value,
-				 * GPU_PAGE, dim_stride] f16 */
+	/*
+	 * Of the layer: [page, kv head, block, 32, 32] f16.  The first dim_stride /
+	 * 32 blocks are keys, [GPU_PAGE positions, 32 dimensions], the others
+	 * values, [32 dimensions, GPU_PAGE positions].  Dimensions that are padding
+	 * stay 0.  Everything in it is finite: a position that nobody has stored has
+	 * a weight of 0, which makes nothing only of what is finite.
+	 */
+	uint16_t *cache;
 	float *part;		/* [row, chunk, tile, GPU_HEADS, dim_stride + 2]:
 				 * sums, maximum, weight */
 	uint32_t *done;		/* [row, chunk]: 0 before and after */
 	float *out;		/* [n_rows, out_stride] */
 	int32_t qkv_stride, out_stride;
 	int32_t n_heads, n_kv_heads, head_dim;
-	int32_t dim_stride;	/* of a position in cache: a multiple of 8 */
-	int32_t lanes;		/* that share a position: 8 dimensions each */
+	int32_t dim_stride;	/* head_dim as whole blocks: a multiple of 32 */
+	int32_t group;		/* query heads of a kv head */
+	int32_t chunks;		/* of GPU_HEADS heads of each kv head */
+	int32_t chunk_part;	/* 65536 / chunks + 1: x * that >> 16 is x / chunks */
 	int32_t n_tiles;	/* room for each row in part */
 	int32_t n_rows;
 	int32_t interleaved;	/* pairs (2i, 2i + 1) */
@@ -238,13 +255,13 @@ struct gpu_whole {
 	float eps;
 };
 
-/* Positions 0..n-1 of page from to page to, a block per layer. */
+/* All of page from to page to, a block per layer. */
 struct gpu_copy {
 	struct gpu_mark mark;
 	uint16_t *cache;	/* of the first layer */
 	uint64_t layer_stride;	/* elements */
 	int32_t n_kv_heads, dim_stride;
-	int32_t from, to, n;
+	int32_t from, to;
 };
 
 #endif

@@ -4,14 +4,26 @@
  * sequence, and inside attention, which then needs no launch before it.
  */
 
-/* Where a position of a sequence is in a layer's cache, of one kv head. */
+/* A page of a kv head: blocks of keys, then of values. */
 DEVICE uint16_t *
-cache_at(const gpu_attention &p, const int32_t *table, int pos, int kv_head, int value)
+page_of(const gpu_attention &p, int32_t page, int kv)
 {
-	size_t page = (size_t)table[pos / GPU_PAGE];
+	return p.cache + ((size_t)page * p.n_kv_heads + kv) * (2 * GPU_PAGE * p.dim_stride);
+}
 
-	return p.cache + (((page * p.n_kv_heads + kv_head) * 2 + value) * GPU_PAGE +
-	    pos % GPU_PAGE) * p.dim_stride;
+DEVICE int key_at(int slot, int d) { return d / 32 * (32 * GPU_PAGE) + slot * 32 + d % 32; }
+
+DEVICE int
+value_at(const gpu_attention &p, int slot, int d)
+{
+	return GPU_PAGE * (p.dim_stride + d) + slot;
+}
+
+/* As f16, and finite whatever it is: see gpu_attention.cache. */
+DEVICE uint16_t
+fit_half(float v)
+{
+	return float_half(max_(-65504.0f, min_(65504.0f, v)));
 }
 
 /* 1 / root of the mean square of a head, or 1 without a norm. */
@@ -55,45 +67,56 @@ rotate(const gpu_attention &p, const float *x, const float *norm, float factor, 
 	return o;
 }
 
-/* to may be x. */
-DEVICE void
-rotate_query(const gpu_attention &p, const float *x, int pos, float *to)
+/* Of a head, by a wave: put(dimension, value). */
+template<class PUT> DEVICE void
+rotate_head(const gpu_attention &p, const float *x, const float *norm, int pos, PUT put)
 {
-	float factor = head_factor(x, p.q_norm, p.head_dim, p.eps);
+	float factor = head_factor(x, norm, p.head_dim, p.eps);
 
 	for (int i = tid() % 32; i < p.head_dim / 2; i += 32) {
-		rotated o = rotate(p, x, p.q_norm, factor, i, pos);
+		rotated o = rotate(p, x, norm, factor, i, pos);
 
-		to[o.first] = o.a;
-		to[o.second] = o.b;
+		put(o.first, o.a);
+		put(o.second, o.b);
 	}
 }
 
+/* To its page, and to own if that is not NULL, with zeros behind it there. */
 DEVICE void
-store_key(const gpu_attention &p, const float *x, int pos, uint16_t *to)
+store_key(const gpu_attention &p, const float *x, int pos, uint16_t *page, uint16_t *own)
 {
-	float factor = head_factor(x, p.k_norm, p.head_dim, p.eps);
+	rotate_head(p, x, p.k_norm, pos, [&](int d, float v) {
+		uint16_t h = fit_half(v);
 
-	for (int i = tid() % 32; i < p.head_dim / 2; i += 32) {
-		rotated o = rotate(p, x, p.k_norm, factor, i, pos);
-
-		to[o.first] = float_half(o.a);
-		to[o.second] = float_half(o.b);
-	}
+		page[key_at(pos % GPU_PAGE, d)] = h;
+		if (own != nullptr)
+			own[d] = h;
+	});
+	if (own != nullptr)
+		for (int d = p.head_dim + tid() % 32; d < p.dim_stride; d += 32)
+			own[d] = 0;
 }
 
 DEVICE void
-store_value(const gpu_attention &p, const float *x, uint16_t *to)
+store_value(const gpu_attention &p, const float *x, int pos, uint16_t *page, uint16_t *own)
 {
-	for (int d = tid() % 32; d < p.head_dim; d += 32)
-		to[d] = float_half(x[d]);
+	for (int d = tid() % 32; d < p.head_dim; d += 32) {
+		uint16_t h = fit_half(x[d]);
+
+		page[value_at(p, pos % GPU_PAGE, d)] = h;
+		if (own != nullptr)
+			own[d] = h;
+	}
+	if (own != nullptr)
+		for (int d = p.head_dim + tid() % 32; d < p.dim_stride; d += 32)
+			own[d] = 0;
 }
 
 /* A block per row: its queries in place, its keys and values into the cache. */
 KERNEL(GPU_THREADS, gpu_store, gpu_attention)
 {
 	const gpu_row row = p.batch.rows[bx()];
-	const int32_t *table = p.batch.tables + row.table;
+	int32_t page = p.batch.tables[row.table + row.pos / GPU_PAGE];
 	float *x = p.qkv + (size_t)bx() * p.qkv_stride;
 	int n = p.n_heads + 2 * p.n_kv_heads;
 
@@ -103,11 +126,12 @@ KERNEL(GPU_THREADS, gpu_store, gpu_attention)
 		float *head = x + h * p.head_dim;
 
 		if (kv < 0)
-			rotate_query(p, head, row.pos, head);
+			rotate_head(p, head, p.q_norm, row.pos,
+			    [&](int d, float v) { head[d] = v; });
 		else if (kv < p.n_kv_heads)
-			store_key(p, head, row.pos, cache_at(p, table, row.pos, kv, 0));
+			store_key(p, head, row.pos, page_of(p, page, kv), nullptr);
 		else
-			store_value(p, head, cache_at(p, table, row.pos,
-			    kv - p.n_kv_heads, 1));
+			store_value(p, head, row.pos, page_of(p, page, kv - p.n_kv_heads),
+			    nullptr);
 	}
 }

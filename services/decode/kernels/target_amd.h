@@ -16,6 +16,8 @@
 #define DYNAMIC_SHARED(name) extern __attribute__((shared, aligned(16))) uint8_t name[]
 
 DEVICE int tid() { return (int)__builtin_amdgcn_workitem_id_x(); }
+/* The wave's number, known to be the same in all of its lanes. */
+DEVICE int wave() { return __builtin_amdgcn_readfirstlane(tid() / 32); }
 DEVICE int bx() { return (int)__builtin_amdgcn_workgroup_id_x(); }
 DEVICE int by() { return (int)__builtin_amdgcn_workgroup_id_y(); }
 DEVICE int bz() { return (int)__builtin_amdgcn_workgroup_id_z(); }
@@ -64,6 +66,16 @@ DEVICE float min_(float a, float b) { return __builtin_fminf(a, b); }
 DEVICE float exp2_(float a) { return __builtin_amdgcn_exp2f(a); }
 DEVICE float half_float(uint16_t h) { return (float)__builtin_bit_cast(_Float16, h); }
 DEVICE uint16_t float_half(float f) { return __builtin_bit_cast(uint16_t, (_Float16)f); }
+
+/* What stands before is not mixed with what comes after: it would take more registers than
+ * there are. */
+DEVICE void keep_order() { __builtin_amdgcn_sched_barrier(0); }
+
+DEVICE uint32_t
+pack_half(float a, float b)
+{
+	return float_half(a) | (uint32_t)float_half(b) << 16;
+}
 
 /* Past the caches: weights are read once a step. */
 typedef uint32_t u4_vector __attribute__((ext_vector_type(4)));
@@ -122,9 +134,12 @@ DEVICE void fetch_ahead(const void *, uint32_t) { }
 /* A kernel begins when all of the last one is done: there is nothing to wait for. */
 DEVICE void wait_for_last() { }
 
+typedef float f8_vector __attribute__((ext_vector_type(8), aligned(4)));
+
 #if defined(__GFX11__)
 
 #define TARGET_GFX11
+typedef _Float16 h16_vector __attribute__((ext_vector_type(16)));
 typedef int i4_vector __attribute__((ext_vector_type(4)));
 typedef int i8_vector __attribute__((ext_vector_type(8), aligned(4)));
 
@@ -138,9 +153,37 @@ wmma_iu8(int *acc, u4 a, u4 b)
 	    __builtin_bit_cast(i4_vector, a), true, __builtin_bit_cast(i4_vector, b), c, false);
 }
 
+struct two_u4 { u4 a, b; };
+
+/* That of the lane 16 further. */
+DEVICE uint32_t
+other_half(uint32_t v)
+{
+	return __builtin_amdgcn_permlanex16(v, v, 0x76543210, 0xfedcba98, false, false);
+}
+
+/* Byte i of the result is byte sel[i] of b, or of a if that is 4 or more. */
+DEVICE uint32_t
+pick_bytes(uint32_t a, uint32_t b, uint32_t sel)
+{
+	return __builtin_amdgcn_perm(a, b, sel);
+}
+
+/* acc += 16 x 16 halves times 16 x 16 halves. */
+DEVICE void
+wmma_f16(float *acc, u4 a0, u4 a1, u4 b0, u4 b1)
+{
+	two_u4 a = { a0, a1 }, b = { b0, b1 };
+	f8_vector c = *(f8_vector *)acc;
+
+	*(f8_vector *)acc = __builtin_amdgcn_wmma_f32_16x16x16_f16_w32(
+	    __builtin_bit_cast(h16_vector, a), __builtin_bit_cast(h16_vector, b), c);
+}
+
 #else
 
 #define TARGET_GFX12
+typedef _Float16 h8_vector __attribute__((ext_vector_type(8)));
 typedef int i2_vector __attribute__((ext_vector_type(2)));
 typedef int i8_vector __attribute__((ext_vector_type(8), aligned(4)));
 
@@ -152,6 +195,16 @@ wmma_iu8(int *acc, uint32_t a0, uint32_t a1, uint32_t b0, uint32_t b1)
 
 	*(i8_vector *)acc = __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32_gfx12(false, a, true, b,
 	    c, false);
+}
+
+/* acc += 16 x 16 halves times 16 x 16 halves. */
+DEVICE void
+wmma_f16(float *acc, u4 a, u4 b)
+{
+	f8_vector c = *(f8_vector *)acc;
+
+	*(f8_vector *)acc = __builtin_amdgcn_wmma_f32_16x16x16_f16_w32_gfx12(
+	    __builtin_bit_cast(h8_vector, a), __builtin_bit_cast(h8_vector, b), c);
 }
 
 #endif

@@ -22,6 +22,7 @@
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(16) uint8_t name[]
 
 DEVICE int tid() { return (int)threadIdx.x; }
+DEVICE int wave() { return tid() / 32; }
 DEVICE int bx() { return (int)blockIdx.x; }
 DEVICE int by() { return (int)blockIdx.y; }
 DEVICE int bz() { return (int)blockIdx.z; }
@@ -66,6 +67,18 @@ exp2_(float a)
 
 DEVICE float half_float(uint16_t h) { return __half2float(__ushort_as_half(h)); }
 DEVICE uint16_t float_half(float f) { return __half_as_ushort(__float2half_rn(f)); }
+/* What target_amd.h needs: here the compiler counts registers itself. */
+DEVICE void keep_order() { }
+
+DEVICE uint32_t
+pack_half(float a, float b)
+{
+	uint32_t v;
+
+	asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(v) : "f"(b), "f"(a));
+	return v;
+}
+
 DEVICE float bits_float(uint32_t b) { return __uint_as_float(b); }
 DEVICE uint32_t float_bits(float f) { return __float_as_uint(f); }
 
@@ -148,6 +161,17 @@ mma_m16n8k32(int *acc, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint3
 	asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, "
 	    "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
 	    : "+r"(acc[0]), "+r"(acc[1]), "+r"(acc[2]), "+r"(acc[3])
+	    : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+/* acc += 16 x 16 halves times 16 x 8 halves. */
+DEVICE void
+mma_m16n8k16(float *acc, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
+    uint32_t b1)
+{
+	asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
+	    "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+	    : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
 	    : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
