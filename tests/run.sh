@@ -1,12 +1,13 @@
 #!/bin/sh
-# Run the tests, two at once: many of them wait more than they compute.
+# Run the tests, three at once: many of them wait more than they compute.
 #
 #	run.sh BUILD "SOURCES" TEST...
 #
 # Unit and process tests are programs; e2e tests are tests/e2e/test_*.sh, which
 # get the build directory and exit 77 to skip, with the reason on stdout.
 # $TESTS_ONLY keeps only those whose name contains it; $TESTS_JOBS, 1: one at a
-# time.
+# time.  A test has $TESTS_LIMIT seconds, 900, to its end; what a test case of Check
+# has is ten times what it says, since a machine may be slow and sanitizers are.
 #
 #	run.sh --one RESULTS BUILD TEST
 #
@@ -16,13 +17,14 @@ run_one() {
 	results=$1 build=$2 name=$3 start=$(date +%s)
 	out=$results/$(echo "$name" | tr / _)
 	case $name in
-	*.sh) "$name" "$build" ;;
-	*) "$name" ;;
+	*.sh) timeout --foreground -k 10 "${TESTS_LIMIT:-900}" "$name" "$build" ;;
+	*) timeout --foreground -k 10 "${TESTS_LIMIT:-900}" "$name" ;;
 	esac >"$out.out" 2>&1 </dev/null
 	status=$?
 	case $status in
 	0) ;;
 	77) echo "skipped: $name" >>"$out.out" ;;
+	124 | 137) echo "FAILED: $name had no end, or was killed" >>"$out.out" ;;
 	*) echo "FAILED: $name" >>"$out.out" ;;
 	esac
 	cat "$out.out"
@@ -48,10 +50,13 @@ tidy() {
 
 # shellcheck disable=SC2194
 case tidy in *"${TESTS_ONLY:-}"*) tidy ;; esac
-# The longest are among the e2e tests: none of them should be left over at the end.
+# The longest first: none of them should be left over at the end.
+long='/test_(gpu|bus_faults|attention|gateway_resume|gpu_report|neon)([.]sh)?$'
+export CK_TIMEOUT_MULTIPLIER="${CK_TIMEOUT_MULTIPLIER:-10}"
 for t in tests/e2e/test_*.sh "$@"; do
 	case $t in *"${TESTS_ONLY:-}"*) [ ! -e "$t" ] || echo "$t" ;; esac
-done | xargs -r -P "${TESTS_JOBS:-2}" -n 1 "$0" --one "$results" "$build"
+done | awk -v long="$long" '$0 ~ long { print; next } { rest = rest $0 "\n" } END { printf "%s", rest }' |
+	xargs -r -P "${TESTS_JOBS:-3}" -n 1 "$0" --one "$results" "$build"
 cat "$results"/*.result 2>/dev/null | sort -k 2nr | awk '
 	$1 == 0 { passed++ }
 	$1 == 77 { skipped++ }
