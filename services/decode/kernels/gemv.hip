@@ -264,11 +264,17 @@ gemv(const gpu_product &p)
 	}
 }
 
-#define GEMV(R)                                                                       \
-	KERNEL(GPU_THREADS, gpu_gemv_set_##R, gpu_product) { gemv<R, PRODUCT_SET>(p); }  \
-	KERNEL(GPU_THREADS, gpu_gemv_add_##R, gpu_product) { gemv<R, PRODUCT_ADD>(p); }  \
-	KERNEL(GPU_THREADS, gpu_gemv_gate_##R, gpu_product) { gemv<R, PRODUCT_GATE>(p); }
-GEMV(1)
-GEMV(2)
-GEMV(4)
-GEMV(8)
+/* BLOCKS: on a processor at once; without that addresses of several rows fill the registers. */
+#define GEMV(R, BLOCKS)                                                               \
+	GEMV_KERNEL(R, BLOCKS, set, PRODUCT_SET)                                      \
+	GEMV_KERNEL(R, BLOCKS, add, PRODUCT_ADD)                                      \
+	GEMV_KERNEL(R, BLOCKS, gate, PRODUCT_GATE)
+#define GEMV_KERNEL(R, BLOCKS, name, MODE)                                            \
+	KERNEL_BLOCKS(GPU_THREADS, BLOCKS, gpu_gemv_##name##_##R, gpu_product)        \
+	{                                                                             \
+		gemv<R, MODE>(p);                                                     \
+	}
+GEMV(1, 2)
+GEMV(2, 2)
+GEMV(4, 2)
+GEMV(8, 1)

@@ -10,6 +10,8 @@
 	extern "C" __attribute__((global, amdgpu_flat_work_group_size(1, threads))) \
 	void name(const type p) { mark(p.mark); name##_body(p); }            \
 	DEVICE void name##_body(const type &p)
+/* The compiler finds for itself how many blocks are to run at once. */
+#define KERNEL_BLOCKS(threads, blocks, name, type) KERNEL(threads, name, type)
 #define DEVICE static inline __attribute__((device, always_inline))
 #define DEVICE_MEMBER inline __attribute__((device, always_inline))
 #define SHARED __attribute__((shared))
