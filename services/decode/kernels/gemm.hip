@@ -81,9 +81,7 @@ gemm_put(const gpu_product &p, int base, int first, int acc[][GEMM_COLS][MMA_ACC
 				out = base / 2 + mma_out(e);
 				if (out < p.w.n_out)
 					to[out] = gate(y[0], y[1], p.silu != 0);
-				continue;
-			}
-			for (int m = 0; m < GEMM_TILES; m++) {
+			} else for (int m = 0; m < GEMM_TILES; m++) {
 				out = base + 16 * m + mma_out(e);
 				if (out < p.w.n_out)
 					to[out] = MODE == PRODUCT_ADD ? to[out] + y[m] : y[m];

@@ -37,24 +37,29 @@ wgmma_ask(const gpu_product &p, int base, int block, u4 *w)
 	}
 }
 
-/* By one thread: activations into stage t. */
+/* By one thread: activations into stage t, at slot t % COUNT. */
 template<int N> DEVICE void
-wgmma_fetch(const gpu_product &p, int t, const wgmma_stages<N> &s)
+wgmma_fetch(const gpu_product &p, int t, int slot, const wgmma_stages<N> &s)
 {
-	int slot = t % s.COUNT;
-
 	barrier_expect(&s.full[slot], s.SIZE);
 	copy_ahead(s.at + slot * s.SIZE, p.q + 128 * ((size_t)t * p.q_rows + bx() * N), s.SIZE,
 	    &s.full[slot]);
 }
 
-/* When all waves have read stage t, what comes next may take its place. */
+/* Where a wave is: stages have slots in turn, round after round. */
+struct wgmma_turn {
+	int slot, parity;	/* of the round */
+};
+
+/* When all waves have read the stage two before stage t, what comes next takes its slot. */
 template<int N> DEVICE void
-wgmma_refill(const gpu_product &p, int t, const wgmma_stages<N> &s)
+wgmma_refill(const gpu_product &p, int t, wgmma_turn at, const wgmma_stages<N> &s)
 {
-	if (tid() == 0 && t >= 0 && t + s.COUNT < p.w.units / 2) {
-		barrier_wait(&s.free[t % s.COUNT], t / s.COUNT % 2);
-		wgmma_fetch<N>(p, t + s.COUNT, s);
+	int slot = at.slot < 2 ? at.slot - 2 + s.COUNT : at.slot - 2;
+
+	if (tid() == 0 && t >= 2 && t - 2 + s.COUNT < p.w.units / 2) {
+		barrier_wait(&s.free[slot], at.slot < 2 ? at.parity ^ 1 : at.parity);
+		wgmma_fetch<N>(p, t - 2 + s.COUNT, slot, s);
 	}
 	sync_wave();
 }
@@ -65,35 +70,38 @@ wgmma_refill(const gpu_product &p, int t, const wgmma_stages<N> &s)
  * of a stage the one before has been read.
  */
 template<int N> DEVICE void
-wgmma_block(const gpu_product &p, int block, const u4 *w, const wgmma_stages<N> &s, int *acc)
+wgmma_block(const gpu_product &p, int block, const u4 *w, const wgmma_stages<N> &s,
+    wgmma_turn *turn, int *acc)
 {
 	u4 a[2][2];
 
 	UNROLLED for (int i = 0; i < 4; i++) {
-		int t = 2 * block + i / 2;
 		u4 *c = a[i % 2];
-		uint32_t at = shared_address(s.at) +
-		    (uint32_t)(t % s.COUNT * s.SIZE + i % 2 * 64);
+		uint32_t at = shared_address(s.at) + (uint32_t)(turn->slot * s.SIZE + i % 2 * 64);
 
 		if (i % 2 == 0)
-			barrier_wait(&s.full[t % s.COUNT], t / s.COUNT % 2);
+			barrier_wait(&s.full[turn->slot], turn->parity);
 		wgmma_wait<1>();
 		if (i % 2 == 0)
-			wgmma_refill<N>(p, t - 2, s);
-		else if (t > 0 && tid() % 32 == 0)
-			barrier_arrive(&s.free[(t - 1) % s.COUNT]);
+			wgmma_refill<N>(p, 2 * block + i / 2, *turn, s);
+		else if (block + i > 1 && tid() % 32 == 0)
+			barrier_arrive(&s.free[(turn->slot > 0 ? turn->slot : s.COUNT) - 1]);
 		c[0] = codes_of(w[0], i);
 		c[1] = codes_of(w[1], i);
 		wgmma_begin();
 		wgmma_64x32<N>(acc, c[0].x, c[1].x, c[0].y, c[1].y, at, block + i);
 		wgmma_64x32<N>(acc, c[0].z, c[1].z, c[0].w, c[1].w, at + 32, 1);
 		wgmma_end();
+		if (i % 2 == 1 && ++turn->slot == s.COUNT) {
+			turn->slot = 0;
+			turn->parity ^= 1;
+		}
 	}
 }
 
 /* Sums by way of shared memory, so that a wave writes whole rows. */
 template<int N> DEVICE void
-wgmma_turn(const int *acc, int *sums)
+wgmma_give(const int *acc, int *sums)
 {
 	int *to = sums + tid() % 4 * 2 * WGMMA_STRIDE + tid() / 32 * 16 + tid() % 32 / 4;
 
@@ -182,6 +190,7 @@ wgmma(const gpu_product &p)
 	int n = MODE == PRODUCT_GATE ? 2 * p.w.n_out : p.w.n_out;
 	int base = by() * GPU_WGMMA_OUT + tid() / 32 * 16;
 	int acc[N / 2];
+	wgmma_turn turn = { 0, 0 };
 	u4 w[2], next[2];
 
 	if (base / 32 * 32 >= n)	/* its sums are thrown away */
@@ -195,18 +204,18 @@ wgmma(const gpu_product &p)
 	wait_for_last();
 	if (tid() == 0)
 		for (int t = 0; t < s.COUNT && t < p.w.units / 2; t++)
-			wgmma_fetch<N>(p, t, s);
+			wgmma_fetch<N>(p, t, t, s);
 	sync_wave();
 	ROLLED for (int block = 0; block < p.w.units / 4; block++) {
 		w[0] = next[0];
 		w[1] = next[1];
 		if (block + 1 < p.w.units / 4)
 			wgmma_ask(p, base, block + 1, next);
-		wgmma_block<N>(p, block, w, s, acc);
+		wgmma_block<N>(p, block, w, s, &turn, acc);
 	}
 	wgmma_wait<0>();
 	sync();
-	wgmma_turn<N>(acc, (int *)s.at);
+	wgmma_give<N>(acc, (int *)s.at);
 	wgmma_put<MODE, N>(p, (const int *)s.at);
 }
 
