@@ -321,6 +321,6 @@ backend_gpu_open(const struct model *m, const struct backend_options *o,
 		.ops = gpu_ops, .close = gpu_close, .state = g,
 	};
 	snprintf(b->name, sizeof(b->name), "gpu %.50s", g->device_name);
-	snprintf(b->kv_format, sizeof(b->kv_format), "gpu f16 1 %.50s", g->device_name);
+	snprintf(b->kv_format, sizeof(b->kv_format), "gpu f16 2 %.50s", g->device_name);
 	return 0;
 }

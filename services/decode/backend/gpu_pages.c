@@ -26,11 +26,15 @@ page_of(const struct gpu *g, int layer, int32_t page)
 static void
 clear_rest(const struct gpu *g, char *p, int n)
 {
-	size_t row = (size_t)g->dim_stride * sizeof(uint16_t);
+	size_t column = 32 * sizeof(uint16_t), at = (size_t)n * sizeof(uint16_t);
+	int32_t dims = g->dim_stride;
 
-	for (int i = 0; i < 2 * g->m->config.n_kv_heads; i++)
-		memset(p + ((size_t)i * GPU_PAGE + (size_t)n) * row, 0,
-		    (size_t)(GPU_PAGE - n) * row);
+	for (int i = 0; i < g->m->config.n_kv_heads; i++) {
+		for (int32_t d = 0; d < dims; d += 32, p += GPU_PAGE * column)
+			memset(p + (size_t)n * column, 0, (size_t)(GPU_PAGE - n) * column);
+		for (int32_t d = 0; d < dims; d++, p += column)
+			memset(p + at, 0, column - at);
+	}
 }
 
 int
