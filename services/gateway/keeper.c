@@ -153,12 +153,31 @@ wake_dozing(struct upstream *u, int64_t now)
 			}
 }
 
+/* A call wakes a dozen threads, here and there: as seldom as leases and the worker's
+ * window allow. */
+static bool
+acks_are_due(const struct upstream *u, int64_t now)
+{
+	if (now - u->acked_ms >= UPSTREAM_ACK_MS - UPSTREAM_KEEP_MS / 2)
+		return true;
+	for (int i = 0; i < UPSTREAM_BUCKETS; i++)
+		for (const struct upstream_request *q = u->table[i]; q != NULL;
+		    q = q->next)
+			if (q->taken - q->acked >= UPSTREAM_ACK_TOKENS)
+				return true;
+	return false;
+}
+
 /* What clients have taken, by id; NULL if there is nothing to say. */
 static json_t *
-collect_acks(struct upstream *u)
+collect_acks(struct upstream *u, int64_t now)
 {
-	json_t *acks = json_object();
+	json_t *acks;
 
+	if (!acks_are_due(u, now))
+		return NULL;
+	acks = json_object();
+	u->acked_ms = now;
 	for (int i = 0; i < UPSTREAM_BUCKETS; i++)
 		for (struct upstream_request *q = u->table[i]; q != NULL;
 		    q = q->next) {
@@ -294,13 +313,13 @@ keeper_main(void *arg)
 
 		note_state(u);
 		pthread_mutex_lock(&u->lock);
-		at_ms = clock_ms() + UPSTREAM_ACK_MS;
+		at_ms = clock_ms() + UPSTREAM_KEEP_MS;
 		t.tv_sec = at_ms / 1000;
 		t.tv_nsec = at_ms % 1000 * 1000000;
 		pthread_cond_timedwait(&u->keep, &u->lock, &t);
 		wake_dozing(u, clock_ms());
 		if ((found = u->client != NULL))
-			ack = collect_acks(u);
+			ack = collect_acks(u, clock_ms());
 		/* Also one that is not ready: it may say why. */
 		if (upstream_state_now(u, clock_ms()) != UPSTREAM_DOWN &&
 		    u->boot[0] != '\0') {

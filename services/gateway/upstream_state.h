@@ -20,7 +20,8 @@ enum {
 	UPSTREAM_CALL_MS = 1000,	/* for an answer on the bus */
 	UPSTREAM_SUBMIT_MS = 5000,	/* the same, when a prompt is tokenized */
 	UPSTREAM_RETRY_MS = 100,	/* between two attempts to resume */
-	UPSTREAM_ACK_MS = 250,
+	UPSTREAM_KEEP_MS = 250,		/* the keeper looks */
+	UPSTREAM_ACK_MS = 500,		/* a quarter of a lease */
 	UPSTREAM_ACK_TOKENS = 64,	/* taken and unacked: do not wait */
 	UPSTREAM_FORGOTTEN_MAX = 8,	/* by one life, without a token between */
 	UPSTREAM_MOVE_MS = 3000,	/* away: to a replica; no lease is longer */
@@ -58,6 +59,7 @@ struct upstream {
 	int64_t running, queued, n_slots;
 	enum upstream_state state;	/* as the keeper last saw it */
 	int64_t since_ms;
+	int64_t acked_ms;		/* when the last ack was made */
 	int64_t away_ms;		/* not ready since then; 0: it is */
 	int64_t outage_ms;		/* how long that was the last time, or 0 */
 	struct upstream_model model;	/* id "": never known */
