@@ -13,12 +13,13 @@
  *	  | -- generate ----------------> |
  *	  | <--------- accepted, or error |
  *	  | <--- step 1 {a 0, b 0, c 0} - |	published: one a step, with the
- *	  | <--- step 2 {a 1, b 1, c 1} - |	new piece of every request in it
+ *	  | <--- step 2 {a 1, b 1, c 1} - |	new piece of every request in it (of
+ *	  |                               |	more than 32 requests in parts)
  *	  |     (step 3 never came)       |
  *	  | <--- step 4 {a 3, b 3, c 3} - |
  *	  | -- replay a from_seq=2 -----> |
  *	  | <--- replayed {a 2, a 3} ---- |
- *	  | -- ack {a: 4} --------------> |	every 250 ms, all requests in one;
+ *	  | -- ack {a: 4} --------------> |	every 500 ms, all requests in one;
  *	  | <--- acked ------------------ |	it renews their leases
  *	  | <--- step 9 {a 8 "length"} -- |	the last piece of a names its finish
  *	  | <--- status ----------------- |	every 250 ms: boot, queue, last seqs
@@ -71,6 +72,8 @@ enum {
 	DECODE_STOPS_MAX = 16,		/* stop strings of one request */
 	DECODE_LOGPROBS_MAX = 20,	/* alternatives per token */
 	DECODE_PROMPT_LOGPROBS_MAX = 16384,	/* of a prompt, with alternatives */
+	DECODE_STEP_PIECES = 32,	/* in an event: more come in parts, but not */
+	DECODE_STEP_PARTS = 4,		/* in more parts than these */
 	DECODE_STATUS_MS = 250,		/* between two status events */
 	DECODE_LEASE_MS = 2000,		/* default lease */
 	DECODE_UNACKED_MAX = 256,	/* tokens; then that request pauses */
@@ -273,7 +276,7 @@ enum {
 	F(JSON, slots, 0, 1024, NULL, "slots", "in order of their number")
 
 #define DECODE_STEP(F) DECODE_BOOT(F)                                         \
-	F(INT, step, 1, 9007199254740991., NULL, "", "since boot")            \
+	F(INT, step, 1, 9007199254740991., NULL, "", "number of the event since boot") \
 	F(INT, time_us, 0, 9007199254740991., NULL, "us", "CLOCK_MONOTONIC, sent") \
 	F(JSON, events, 1, DECODE_REQUESTS_MAX, NULL, "pieces", "one per request")
 

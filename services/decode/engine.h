@@ -46,7 +46,8 @@ struct engine_config {
 	/* A turn of a pinned session is over.  With the engine's lock held; may
 	 * be NULL. */
 	void (*on_turn)(void *arg, const char *session);
-	/* What step added: an array of pieces, borrowed.  Compute thread. */
+	/* What was added, or a part of it, of which step is the number: an array of
+	 * pieces, borrowed.  Compute thread. */
 	void (*on_step)(void *arg, int64_t step, json_t *events);
 	void *arg;
 };

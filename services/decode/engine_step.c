@@ -241,18 +241,26 @@ settle(struct engine *en, const struct share *sh)
 		engine_retire(en, j);
 }
 
-/* Everything that was made and not published; NULL if there is nothing.  What
- * memory is too short for can still be replayed. */
+/*
+ * What was made and not published, or the next part of it; NULL if there is nothing.
+ * A part of many requests is on its way to them while the next is made; of few parts,
+ * since a subscriber may be late by so many events.  What memory is too short for
+ * can still be replayed.
+ */
 static json_t *
 collect(struct engine *en)
 {
+	int part = en->n_jobs / DECODE_STEP_PARTS + 1, room;
 	json_t *array = NULL;
 
+	if (part < DECODE_STEP_PIECES)
+		part = DECODE_STEP_PIECES;
 	for (int i = 0; i < en->n_jobs; i++) {
 		struct job *j = en->jobs[i];
-		int room = DECODE_REQUESTS_MAX - (int)json_array_size(array);
 		struct events_outcome out;
 
+		if ((room = part - (int)json_array_size(array)) == 0)
+			break;
 		if (j->events.published < j->events.first)
 			j->events.published = j->events.first;
 		if (j->events.published == events_next(&j->events))
@@ -263,7 +271,32 @@ collect(struct engine *en)
 		events_encode(&j->events, j->id, j->events.published, room, &out,
 		    en->c.job.tokenizer, array, &j->events.published, NULL);
 	}
+	if (json_array_size(array) == 0) {
+		json_decref(array);	/* memory is short */
+		return NULL;
+	}
 	return array;
+}
+
+/* All of that.  Without the lock; was there any? */
+static bool
+publish(struct engine *en)
+{
+	json_t *events;
+	int64_t step;
+	bool any = false;
+
+	for (;; any = true) {
+		pthread_mutex_lock(&en->lock);
+		if ((events = collect(en)) != NULL)
+			en->step++;
+		step = en->step;
+		pthread_mutex_unlock(&en->lock);
+		if (events == NULL)
+			return any;
+		en->c.on_step(en->c.arg, step, events);
+		json_decref(events);
+	}
 }
 
 /* The part of a step without the lock; *us: how long, if there are rows. */
@@ -295,8 +328,7 @@ int
 engine_step(struct engine *en, bool *worked, struct err *e)
 {
 	struct plan *p = &en->plan;
-	json_t *events;
-	int64_t step, us = 0;
+	int64_t us = 0;
 	int r;
 
 	atomic_fetch_add(&en->beats, 1);
@@ -314,15 +346,8 @@ engine_step(struct engine *en, bool *worked, struct err *e)
 		pace_step(&en->pace, p, us);
 	for (int i = 0; i < p->n_shares; i++)
 		settle(en, &p->shares[i]);
-	events = collect(en);
-	if (events != NULL)
-		en->step++;
-	step = en->step;
 	pthread_mutex_unlock(&en->lock);
-	if (events != NULL)
-		en->c.on_step(en->c.arg, step, events);
-	*worked = p->n_rows > 0 || events != NULL;
-	json_decref(events);
+	*worked = publish(en) || p->n_rows > 0;
 	return 0;
 }
 

@@ -192,24 +192,38 @@ publish_status(void)
 }
 
 static void
-make_step(void)
+publish_step(json_t *events, int64_t now_us)
 {
-	int64_t now_us = clock_ns() / 1000;
-	json_t *events = json_array();
-
-	for (int i = 0; i < worker.n_jobs; i++) {
-		struct job *j = &worker.jobs[i];
-
-		if (j->seq < j->n)
-			json_array_append_new(events, piece(j, j->seq++, now_us));
-	}
-	if (json_array_size(events) == 0) {
-		json_decref(events);
-		return;
-	}
 	publish(DECODE_TYPE_step, json_pack("{s:s, s:I, s:I, s:o}", "boot", boot,
 	    "step", (json_int_t)++worker.step, "time_us", (json_int_t)now_us,
 	    "events", events));
+}
+
+/* In parts, as a worker with a model does it. */
+static void
+make_step(void)
+{
+	size_t part = (size_t)worker.n_jobs / DECODE_STEP_PARTS + 1;
+	int64_t now_us = clock_ns() / 1000;
+	json_t *events = json_array();
+
+	if (part < DECODE_STEP_PIECES)
+		part = DECODE_STEP_PIECES;
+	for (int i = 0; i < worker.n_jobs; i++) {
+		struct job *j = &worker.jobs[i];
+
+		if (j->seq >= j->n)
+			continue;
+		json_array_append_new(events, piece(j, j->seq++, now_us));
+		if (json_array_size(events) == part) {
+			publish_step(events, now_us);
+			events = json_array();
+		}
+	}
+	if (json_array_size(events) > 0)
+		publish_step(events, now_us);
+	else
+		json_decref(events);
 }
 
 int

@@ -77,6 +77,37 @@ START_TEST(a_text_that_memory_is_too_short_for_has_no_gap)
 }
 END_TEST
 
+static size_t largest_part;
+static int n_parts;
+
+static void
+hear_part(void *arg, int64_t step, json_t *events)
+{
+	if (json_array_size(events) > largest_part)
+		largest_part = json_array_size(events);
+	n_parts++;
+	world_on_step(arg, step, events);
+}
+
+START_TEST(a_step_of_many_requests_is_published_in_parts)
+{
+	world.config.n_slots = world.config.queue_max = WORLD_IDS;
+	world.config.n_pages = WORLD_PAGES;
+	world.config.on_step = hear_part;
+	largest_part = 0;
+	n_parts = 0;
+	world_open();
+	for (int i = 0; i < WORLD_IDS; i++)
+		world_add(i, "ab", "'max_tokens':1");
+	for (int i = 0; i < 8 && world_heard(WORLD_IDS - 1)->n_tokens == 0; i++)
+		world_step();
+	ck_assert_uint_eq(largest_part, DECODE_STEP_PIECES);
+	ck_assert_int_ge(n_parts, 2);
+	for (int i = 0; i < WORLD_IDS; i++)
+		ck_assert_int_eq(world_heard(i)->n_tokens, 1);
+}
+END_TEST
+
 START_TEST(what_was_not_heard_is_replayed)
 {
 	json_t *events;
@@ -419,6 +450,7 @@ main(void)
 	tcase_add_test(t, a_request_that_is_sent_twice_runs_once);
 	tcase_add_test(t, a_later_attempt_takes_the_place_of_an_earlier_one);
 	tcase_add_test(t, a_text_that_memory_is_too_short_for_has_no_gap);
+	tcase_add_test(t, a_step_of_many_requests_is_published_in_parts);
 	tcase_add_test(t, what_was_not_heard_is_replayed);
 	tcase_add_test(t,
 	    a_replay_that_cannot_be_is_an_error_and_not_a_shorter_text);
