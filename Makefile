@@ -128,7 +128,7 @@ $(addprefix $B/tests/unit/decode/test_,gpu gpu_features gpu_engine gpu_measure):
 PROCESS_TESTS = $(patsubst %.c,$B/%,$(wildcard tests/process/test_*.c))
 TESTS += $(PROCESS_TESTS)
 $(PROCESS_TESTS): $(patsubst %.c,$B/%.o,$(filter-out tests/process/test_%,$(wildcard tests/process/*.c))) | $(BINS) $B/tests/fault/poison_decode
-$B/tests/process/test_gpu_fault: | $(if $(SAN),,$(GPU_EMULATED))
+$B/tests/process/test_gpu_worker: | $(if $(SAN),,$(GPU_EMULATED))
 # The worker with a fault between the engine and its record of steps.
 $B/tests/fault/%: CPPFLAGS += -Iservices/decode
 $B/tests/fault/poison_decode: LDFLAGS += -Wl,--wrap=step_record_write

@@ -1,14 +1,16 @@
 /*
- * A device that fails in the middle of a generation, on the emulator of tests/gpu: the
- * worker says which kernel and ends, and what it was asked goes on in its next life, with the
- * same text as without.
+ * The worker on the emulator of tests/gpu.  A device fails in the middle of a generation: it
+ * says which kernel and ends, and what it was asked goes on in its next life, with the same
+ * text as without.  A conversation comes back from its file.
  */
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "chat.h"
 #include "stack.h"
 
 #define EMULATOR BUILD "/gpu/gfx11"
@@ -19,15 +21,15 @@ static const char body[] = "{\"model\":\"tiny\",\"stream\":true,\"temperature\":
 static char model[128];
 
 static void
-make_model(void)
+make_model(const char *dir)
 {
 	char text[512];
 	const char *const synth[] = { BUILD "/bin/1bit-halo-pkg", "synth", "--arch", "tiny",
 		model, NULL };
 
-	process_make_dir(stack_dir);
-	snprintf(model, sizeof(model), "%s/tiny.h1b", stack_dir);
-	ck_assert_msg(process_run(stack_dir, synth, text, sizeof(text)) == 0, "%s", text);
+	setenv("LD_LIBRARY_PATH", EMULATOR, 1);
+	snprintf(model, sizeof(model), "%s/tiny.h1b", dir);
+	ck_assert_msg(process_run(dir, synth, text, sizeof(text)) == 0, "%s", text);
 }
 
 /* What the stream says, read from where it is to its end. */
@@ -41,12 +43,13 @@ rest_of(struct http_client *c, struct buf *text)
 
 START_TEST(a_generation_goes_on_after_a_fault_of_the_device)
 {
-	const char *const args[] = { "--model", model, "--backend", "gpu", NULL };
+	const char *const args[] = { "--model", model, "--backend", "gpu",
+		"--speculate", "off", NULL };	/* passes are counted */
 	struct buf want = { 0 }, got = { 0 };
 	struct http_client c;
 
-	make_model();
-	setenv("LD_LIBRARY_PATH", EMULATOR, 1);
+	process_make_dir(stack_dir);
+	make_model(stack_dir);
 	setenv("EMULATED_FAIL", "synchronize:40", 1);
 	stack_start(NULL, args);
 	http_post(&c, stack_port, "/v1/chat/completions", "", body);
@@ -66,11 +69,42 @@ START_TEST(a_generation_goes_on_after_a_fault_of_the_device)
 }
 END_TEST
 
+static void
+start_with_sessions(void)
+{
+	const char *const args[] = { "--model", model, "--backend", "gpu", "--session-dir",
+		chat_dir, NULL };
+
+	worker_start(&chat_worker, args);
+}
+
+START_TEST(a_conversation_comes_back_from_its_file)
+{
+	struct chat c = { .key = CHAT_A };
+	char *want;
+
+	chat_setup();
+	make_model(chat_dir);
+	start_with_sessions();
+	chat_turn(&c, "the quick brown fox jumps over the lazy dog", 6);
+	want = chat_forked(&c, "and then?", 6);
+	worker_forget(&chat_worker);
+	ck_assert_int_eq(process_end(&chat_worker.process, SIGTERM, PROCESS_END_MS), 0);
+	start_with_sessions();
+	ck_assert_str_eq(chat_turn(&c, "and then?", 6), want);
+	ck_assert_str_eq(chat_state(&c), "restored");
+	ck_assert_int_gt(chat_number(&c, "n_cached"), 32);
+	free(want);
+	json_decref(c.messages);
+	chat_teardown();
+}
+END_TEST
+
 int
 main(void)
 {
-	Suite *s = suite_create("gpu fault");
-	TCase *t = tcase_create("gpu fault");
+	Suite *s = suite_create("gpu worker");
+	TCase *t = tcase_create("gpu worker");
 	SRunner *r;
 	int failed;
 
@@ -81,6 +115,7 @@ main(void)
 	}
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, a_generation_goes_on_after_a_fault_of_the_device);
+	tcase_add_test(t, a_conversation_comes_back_from_its_file);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_set_fork_status(r, CK_NOFORK);
