@@ -278,7 +278,8 @@ open_all(struct gpu *g, struct err *e)
 	if ((code = g->d.device_name(g->device_name, sizeof(g->device_name),
 	    g->d.device)) != 0)
 		return gpu_check(g, code, "asking for its name", e);
-	if ((r = load_code(g, e)) != 0)
+	if ((r = load_code(g, e)) != 0 ||
+	    (r = gpu_driver_processors(&g->d, &g->processors, e)) != 0)
 		return r;
 	if ((code = g->d.stream_create(&g->stream, STREAM_NON_BLOCKING)) != 0)
 		return gpu_check(g, code, "making a stream", e);

@@ -138,6 +138,7 @@ struct gpu {
 	const struct model *m;		/* borrowed */
 	struct backend_options o;
 	char device_name[64];
+	int processors;			/* multiprocessors of the device */
 	void *stream, *module;
 	void *functions[N_GPU_KERNELS];
 

@@ -57,6 +57,24 @@ most_rows(const struct gpu_matrix *w)
 	return n >= 8 ? 8 : n >= 4 ? 4 : n;
 }
 
+/*
+ * As many blocks as run at once, with about as many turns each: a block quantises its rows
+ * for itself, so a second one after it would only do that again.
+ */
+static unsigned
+blocks_at_once(struct step *t, enum gpu_kernel k, size_t shared, unsigned most)
+{
+	int n = 1, code = t->r != 0 ? 0 : t->g->d.occupancy(&n, t->g->functions[k],
+	    GPU_THREADS, shared);
+	unsigned once, turns;
+
+	if (code != 0)
+		t->r = gpu_check(t->g, code, "asking for blocks at once", t->e);
+	once = (unsigned)((n > 0 ? n : 1) * t->g->processors);
+	turns = (most + once - 1) / once;
+	return (most + turns - 1) / turns;
+}
+
 static void
 few_rows(struct step *t, enum mode mode, struct gpu_product p)
 {
@@ -65,13 +83,17 @@ few_rows(struct step *t, enum mode mode, struct gpu_product p)
 	unsigned blocks = ((unsigned)p.w.n_out + outs - 1) / outs;
 
 	for (int32_t at = 0; at < all; at += most) {
+		enum gpu_kernel k;
+		size_t shared;
 		int size = 0;
 
 		p.n_rows = all - at < most ? all - at : most;
 		while (1 << size < p.n_rows)
 			size++;
-		launch(t, few_kernels[mode][size], blocks, 1, 1, GPU_THREADS,
-		    (size_t)p.w.units * 64 << size, &p);
+		k = few_kernels[mode][size];
+		shared = (size_t)p.w.units * 64 << size;
+		launch(t, k, blocks_at_once(t, k, shared, blocks), 1, 1, GPU_THREADS, shared,
+		    &p);
 		p.x += (size_t)most * (size_t)p.x_stride;
 		p.y += (size_t)most * (size_t)p.y_stride;
 	}
