@@ -25,7 +25,11 @@ for target in gfx11 sm90; do
 	done
 	! grep -Eq 'nan|inf ' "$out" || fail "$target: a figure that is none"
 done
-# It says so.
+# The model of time has a line for each device, way and depth.
+[ "$(tools/gpu-model.sh | grep -Ec '^(H200|gfx1151|gfx1201) +(launches|whole) ')" = 18 ] ||
+    fail "not three devices, two ways and three depths"
+tools/gpu-model.sh q5 >"$out" 2>&1 && fail "a head of q5"
+# What is not there is not measured.
 "$bench" nonsense >"$out" 2>&1 && fail "what is not there is measured"
 "$bench" --runs x >"$out" 2>&1 && fail "--runs x is taken"
 "$bench" --help >"$out" 2>&1 || fail "--help fails"

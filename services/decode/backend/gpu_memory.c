@@ -82,7 +82,8 @@ lay_out(struct gpu *g, struct arena *a)
 	g->q = take(a, (n + GPU_WGMMA_ROWS) * (size_t)widest(g), 1);
 	g->q_scale = take(a, n, f);
 	g->q_sum = take(a, n, sizeof(int32_t));
-	g->part = take(a, (size_t)g->part_rows * n_chunks * (size_t)g->max_tiles * GPU_HEADS * (size_t)(g->dim_stride + 2), f);
+	g->part = take(a, (size_t)g->part_rows * n_chunks * (size_t)g->max_tiles *
+	    GPU_HEADS * (size_t)(g->dim_stride + 2), f);
 	g->done = take(a, (size_t)g->part_rows * n_chunks, sizeof(uint32_t));
 	g->final_f = take(a, wanted * (size_t)g->f_stride, f);
 	g->final_q = take(a, wanted * 2 * (size_t)g->final_q_stride, 1);
