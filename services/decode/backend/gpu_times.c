@@ -65,15 +65,14 @@ count_bytes(struct gpu *g, const struct backend_row *rows, int n)
 	struct gpu_times *t = &g->times;
 	const struct gpu_layer *l = &g->layers[0];
 	int64_t layers = g->m->config.n_layers, kv = 0;
-	int64_t passes = n <= GPU_FEW ? 1 : (n + GPU_GEMM_ROWS - 1) / GPU_GEMM_ROWS;
 
 	for (int i = 0; i < n; i++)
 		kv += (int64_t)(rows[i].pos + 1) * (int64_t)(g->page_size / GPU_PAGE *
 		    sizeof(uint16_t));
-	t->bytes[GPU_OP_QKV] += passes * layers * matrix_bytes(&l->qkv, l->qkv.n_out);
-	t->bytes[GPU_OP_OUTPUT] += passes * layers * (matrix_bytes(&l->o, l->o.n_out) +
+	t->bytes[GPU_OP_QKV] += layers * matrix_bytes(&l->qkv, l->qkv.n_out);
+	t->bytes[GPU_OP_OUTPUT] += layers * (matrix_bytes(&l->o, l->o.n_out) +
 	    matrix_bytes(&l->down, l->down.n_out));
-	t->bytes[GPU_OP_GATE] += passes * layers * matrix_bytes(&l->gate,
+	t->bytes[GPU_OP_GATE] += layers * matrix_bytes(&l->gate,
 	    2 * (int64_t)l->gate.n_out);
 	t->bytes[GPU_OP_ATTEND] += layers * kv;
 	t->bytes[GPU_OP_HEAD] += backend_dense_bytes(&g->m->head);
