@@ -167,7 +167,8 @@ START_TEST(a_pull_that_is_killed_loses_nothing)
 	    .how = SERVE_STALL, .cut = 500000, .times = 1 });
 	process_start(&p, pull_dir, "pull", args);
 	file_server_wait_sent(500000);
-	/* It is at work: nobody else may be. */
+	while (pull_size("big.part") <= 0)
+		usleep(10000);
 	ck_assert_int_eq(RUN("pull", pull_url("/big")), 2);
 	pull_says("another 1bit-halo-pkg is at work on 'big'");
 	ck_assert_int_eq(RUN("rm", "big"), 2);
