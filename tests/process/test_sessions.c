@@ -98,7 +98,7 @@ START_TEST(one_request_of_a_session_runs_at_a_time)
 
 	chat_start(NULL, NULL, NULL, NULL);
 	chat_say(&c, "user", CHAT_STORY);
-	ck_assert_int_eq(worker_generate(&chat_worker, ++chat_requests, chat_body_of(&c, 300), 0,
+	ck_assert_int_eq(worker_generate(&chat_worker, ++chat_requests, chat_body_of(&c, 700), 0,
 	    &e), 0);
 	worker_read_some(&chat_worker, chat_requests, 2);
 	body = chat_body_of(&c, 5);
