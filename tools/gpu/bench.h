@@ -66,6 +66,7 @@ int bench_device_memory(struct bench *b, struct err *e);
 int bench_gemv(struct bench *b, struct err *e);
 int bench_gemm(struct bench *b, struct err *e);
 int bench_attention(struct bench *b, struct err *e);
+int bench_top(struct bench *b, struct err *e);
 int bench_launches(struct bench *b, struct err *e);
 
 #endif

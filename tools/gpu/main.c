@@ -18,6 +18,7 @@ static const struct command {
 	{ "gemm", bench_gemm, "ternary products of many rows" },
 	{ "attention", bench_attention, "one row at several depths, against one block a "
 	    "head" },
+	{ "top", bench_top, "the largest logits of a row" },
 	{ "launch", bench_launches, "what a launch in a graph costs" },
 };
 enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]) };
