@@ -149,7 +149,7 @@ $B/tools/gpu/%: CPPFLAGS += -Iservices/decode -Itools
 $B/bin/gpu_bench: $(patsubst %.c,$B/%.o,$(wildcard tools/gpu/*.c)) $B/libdecode.a
 $B/bin/gemv: $(patsubst %,$B/tools/bench/%.o,gemv gemv_peak gemv_formats gemv_dense) $B/libdecode.a
 # The load of tools/bench/gateway.sh.
-$B/bin/streams: $(patsubst %,$B/tools/bench/%.o,streams streams_clients streams_worker)
+$B/bin/streams: $(patsubst %,$B/tools/bench/%.o,streams streams_bare streams_clients streams_worker)
 
 define link
 @mkdir -p $(@D)

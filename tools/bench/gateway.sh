@@ -9,11 +9,16 @@ gateway=$build/bin/1bit-halo-server scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 command -v jq >/dev/null || { echo "gateway.sh needs jq" >&2; exit 1; }
 
-# streams N TOKENS RATE: each run's JSON, one a line
+# streams N TOKENS RATE: each run's JSON, one a line, of the gateway to lines and of a bare
+# loop of sends to bare, in alternation
 streams() {
+	: >"$scratch/lines"
+	: >"$scratch/bare"
 	for i in $(seq "$repeats"); do
 		"$build/bin/streams" --streams "$1" --tokens "$2" --rate "$3" --json "$gateway" \
-		    2>/dev/null || true
+		    2>/dev/null >>"$scratch/lines" || true
+		"$build/bin/streams" --bare --streams "$1" --tokens "$2" --rate "$3" --json \
+		    2>/dev/null >>"$scratch/bare" || true
 	done
 }
 
@@ -26,13 +31,14 @@ echo "### The gateway"
 echo
 machine
 echo
-echo "| streams | tokens/s of each | done, cut, stalled | CPU a token | latency, median | 99 % | RSS idle | RSS |"
-echo "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |"
+echo "| streams | tokens/s of each | done, cut, stalled | CPU a token | bare | latency, median | bare | 99 % | RSS idle | RSS |"
+echo "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
 while read -r n tokens rate; do
-	streams "$n" "$tokens" "$rate" >"$scratch/lines"
+	streams "$n" "$tokens" "$rate"
 	echo "| $n | $rate | $(jq -rs '[map(.done), map(.cut), map(.stalled)] | map(add) | join(", ")' "$scratch/lines")" \
 	    "of $((n * repeats)) | $(of cpu_ms_per_token <"$scratch/lines") ms" \
-	    "| $(of latency_median_ms <"$scratch/lines") ms | $(of latency_p99_ms <"$scratch/lines") ms" \
+	    "| $(of cpu_ms_per_token <"$scratch/bare") ms | $(of latency_median_ms <"$scratch/lines") ms" \
+	    "| $(of latency_median_ms <"$scratch/bare") ms | $(of latency_p99_ms <"$scratch/lines") ms" \
 	    "| $(of rss_idle_mb <"$scratch/lines") MB | $(of rss_mb <"$scratch/lines") MB |"
 done <<ROWS
 1 500 50
@@ -42,8 +48,9 @@ done <<ROWS
 1000 200 10
 ROWS
 echo
-echo "Latency is from the moment before the worker writes its step, one event for all streams, to the moment"
-echo "at which a client has read its token: with many streams most of it is waiting for the others' turns."
+echo "Latency is from the moment before the worker writes its step to the moment at which a client has read its"
+echo "token: with many streams most of it is waiting for the others' turns. Bare: a loop that is woken by a step and"
+echo "does nothing but send (\`streams --bare\`), the least that any gateway costs."
 echo
 
 if command -v wrk >/dev/null; then

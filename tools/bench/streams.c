@@ -24,9 +24,11 @@ extern char **environ;
 
 static const char usage[] =
     "usage: streams [--streams N] [--tokens N] [--rate PER_S] [--json] GATEWAY [OPTION...]\n"
+    "       streams --bare [--streams N] [--tokens N] [--rate PER_S] [--json]\n"
     "       streams --serve GATEWAY [OPTION...]\n"
     "N streams of the gateway (the path of 1bit-halo-server, and options for it), each\n"
-    "of --tokens tokens, --rate a second.  --serve: only run it, till the end of stdin.\n";
+    "of --tokens tokens, --rate a second.  --bare: of a loop that does nothing but send,\n"
+    "the least that any gateway costs.  --serve: only run it, till the end of stdin.\n";
 
 struct stack {
 	char dir[64];
@@ -164,6 +166,25 @@ measure(struct stack *s, struct streams_plan *p, bool json)
 	    EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static int
+measure_bare(struct streams_plan *p, bool json)
+{
+	struct streams_bare b = { 0 };
+	struct stack s = { 0 };
+	int status = EXIT_FAILURE;
+
+	if (streams_bare(p, &b) == 0) {
+		s.gateway = b.relay;
+		s.port = p->port;
+		status = measure(&s, p, json);
+	}
+	if (b.relay > 0 && kill(b.relay, SIGKILL) == 0)
+		waitpid(b.relay, NULL, 0);
+	if (b.steps > 0 && kill(b.steps, SIGKILL) == 0)
+		waitpid(b.steps, NULL, 0);
+	return status;
+}
+
 /* Till stdin ends; for another program's load. */
 static int
 serve(const struct stack *s)
@@ -186,6 +207,7 @@ main(int argc, char *argv[])
 		{ "tokens", required_argument, NULL, 't' },
 		{ "rate", required_argument, NULL, 'r' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "bare", no_argument, NULL, 'b' },
 		{ "serve", no_argument, NULL, 'S' },
 		{ "worker", required_argument, NULL, 'w' },
 		{ 0 }
@@ -193,7 +215,7 @@ main(int argc, char *argv[])
 	struct streams_plan p = { .n_streams = 100, .n_tokens = 200, .rate = 50 };
 	struct rlimit files = { 8192, 8192 };
 	const char *worker = NULL;
-	bool json = false, only_serve = false;
+	bool json = false, only_serve = false, bare = false;
 	struct stack s = { .port = 0 };
 	int c, status = EXIT_FAILURE;
 
@@ -203,17 +225,20 @@ main(int argc, char *argv[])
 		case 't': p.n_tokens = atoi(optarg); break;
 		case 'r': p.rate = atof(optarg); break;
 		case 'j': json = true; break;
+		case 'b': bare = true; break;
 		case 'S': only_serve = true; break;
 		case 'w': worker = optarg; break;
 		default: fputs(usage, stderr); return 2;
 		}
 	if (worker != NULL && p.rate > 0)
 		return streams_worker(worker, p.rate);
-	if (optind >= argc || p.n_streams < 1 || p.n_tokens < 2 || p.rate <= 0) {
+	if ((optind >= argc) != bare || p.n_streams < 1 || p.n_tokens < 2 || p.rate <= 0) {
 		fputs(usage, stderr);
 		return 2;
 	}
 	setrlimit(RLIMIT_NOFILE, &files);
+	if (bare)
+		return measure_bare(&p, json);
 	if (stack_start(&s, p.rate, p.n_streams, argv + optind, argc - optind) == 0)
 		status = only_serve ? serve(&s) : measure(&s, &p, json);
 	stack_stop(&s);

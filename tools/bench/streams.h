@@ -38,6 +38,17 @@ struct streams_plan {
 /* Run the clients to their end; 0, or -1 after a sentence on stderr. */
 int streams_run(const struct streams_plan *p, struct streams_seen *seen);
 
+/*
+ * In place of a gateway: the least that one could do (streams_bare.c), for the clients
+ * of p, whose port and gateway_pid are set.  0, or -1 after a sentence on stderr; both
+ * processes end with this one.
+ */
+enum { STREAMS_BARE_MAX = 1024 };
+struct streams_bare {
+	int steps, relay;	/* pids, or 0 */
+};
+int streams_bare(struct streams_plan *p, struct streams_bare *b);
+
 /* CPU seconds of a process so far, and its resident memory. */
 double streams_cpu(int pid);
 int64_t streams_rss_kb(int pid);
