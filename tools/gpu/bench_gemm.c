@@ -39,7 +39,8 @@ static const struct variant {
 } variants[] = {
 	{ "gemm", GPU_GEMM_OUT, GPU_GEMM_ROWS, GPU_GEMM_THREADS, 0, false },
 	{ "wgmma", GPU_WGMMA_OUT, GPU_WGMMA_ROWS, GPU_WGMMA_THREADS, GPU_WGMMA_SMEM, true },
-	{ "wgmma160", GPU_WGMMA_OUT, 160, GPU_WGMMA_THREADS, GPU_WGMMA_SMEM, true },
+	{ "wgmma160", GPU_WGMMA_OUT, GPU_WGMMA_ROWS_MORE, GPU_WGMMA_THREADS, GPU_WGMMA_SMEM,
+	    true },
 };
 enum { N_VARIANTS = sizeof(variants) / sizeof(variants[0]) };
 

@@ -248,7 +248,7 @@ load_code(struct gpu *g, struct err *e)
 		    &g->functions[i]);
 
 		if (code != GPU_NOT_FOUND || i < GPU_KERNEL_wgmma_set ||
-		    i > GPU_KERNEL_wgmma_gate)
+		    i > GPU_KERNEL_wgmma160_add)
 			r = gpu_check(g, code, kernel_names[i], e);
 	}
 	return r;

@@ -57,6 +57,7 @@ enum gpu_op {
 	K(wgmma_set, "gpu_wgmma_set", GPU_OP_QKV)            \
 	K(wgmma_add, "gpu_wgmma_add", GPU_OP_OUTPUT)         \
 	K(wgmma_gate, "gpu_wgmma_gate", GPU_OP_GATE)         \
+	K(wgmma160_add, "gpu_wgmma160_add", GPU_OP_OUTPUT)   \
 	K(store, "gpu_store", GPU_OP_STORE)                  \
 	K(attend, "gpu_attend", GPU_OP_ATTEND)               \
 	K(attend_rows, "gpu_attend_rows", GPU_OP_ATTEND)     \

@@ -99,6 +99,32 @@ few_rows(struct step *t, enum mode mode, struct gpu_product p)
 	}
 }
 
+/* Time of a product in tiles of so many rows: a multiprocessor has two blocks at once. */
+static unsigned
+wgmma_time(const struct step *t, unsigned rows, unsigned outs, unsigned tile)
+{
+	unsigned at_once = 2 * (unsigned)t->g->processors;
+	unsigned blocks = (rows + tile - 1) / tile * outs;
+
+	return (blocks + at_once - 1) / at_once * tile;
+}
+
+static void
+wgmma_rows(struct step *t, enum mode mode, struct gpu_product *p)
+{
+	unsigned outs = ((unsigned)p->w.n_out * (mode == GATE ? 2 : 1) + GPU_WGMMA_OUT - 1) /
+	    GPU_WGMMA_OUT;
+	unsigned rows = (unsigned)p->n_rows, tile = GPU_WGMMA_ROWS;
+	enum gpu_kernel k = wgmma_kernels[mode];
+
+	if (mode == ADD && wgmma_time(t, rows, outs, GPU_WGMMA_ROWS_MORE) <
+	    wgmma_time(t, rows, outs, tile)) {
+		tile = GPU_WGMMA_ROWS_MORE;
+		k = GPU_KERNEL_wgmma160_add;
+	}
+	launch(t, k, (rows + tile - 1) / tile, outs, 1, GPU_WGMMA_THREADS, GPU_WGMMA_SMEM, p);
+}
+
 /* Blocks that take the same weights follow one another. */
 static void
 many_rows(struct step *t, enum mode mode, struct gpu_product p)
@@ -110,9 +136,7 @@ many_rows(struct step *t, enum mode mode, struct gpu_product p)
 	p.q_rows = wgmma ? (p.n_rows + 7) / 8 * 8 : 0;
 	launch(t, GPU_KERNEL_quantise, rows, 1, 1, GPU_THREADS, 0, &p);
 	if (wgmma)
-		launch(t, wgmma_kernels[mode], (rows + GPU_WGMMA_ROWS - 1) / GPU_WGMMA_ROWS,
-		    (outs + GPU_WGMMA_OUT - 1) / GPU_WGMMA_OUT, 1, GPU_WGMMA_THREADS,
-		    GPU_WGMMA_SMEM, &p);
+		wgmma_rows(t, mode, &p);
 	else
 		launch(t, many_kernels[mode], (rows + GPU_GEMM_ROWS - 1) / GPU_GEMM_ROWS,
 		    (outs + GPU_GEMM_OUT - 1) / GPU_GEMM_OUT, 1, GPU_GEMM_THREADS, 0, &p);

@@ -233,11 +233,7 @@ KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma_gate, gpu_product)
 }
 KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma160_add, gpu_product)
 {
-	wgmma<PRODUCT_ADD, 160>(p);
-}
-KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, gpu_wgmma160_set, gpu_product)
-{
-	wgmma<PRODUCT_SET, 160>(p);
+	wgmma<PRODUCT_ADD, GPU_WGMMA_ROWS_MORE>(p);
 }
 
 #endif

@@ -32,6 +32,7 @@ enum {
 	GPU_GEMM_THREADS = 128,
 	GPU_WGMMA_OUT = 128,	/* the same of the GEMM of sm_90 */
 	GPU_WGMMA_ROWS = 128,
+	GPU_WGMMA_ROWS_MORE = 160,	/* where that makes fewer rounds of blocks */
 	GPU_WGMMA_THREADS = 256,
 	GPU_WGMMA_SMEM = 101 << 10,	/* a half of what a processor has */
 	GPU_GATE_ROWS = 16,	/* of gate, then of up, in a gate matrix */
