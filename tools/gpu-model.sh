@@ -10,12 +10,13 @@
 #	attend	GB/s that attention adds with depth (gpu_bench attention, 64 to 2048)
 #	phase	us that a phase takes beside its bytes: launch or exchange, ramp, rows
 #	step	us a token outside of all that: the host, the copy of what is wanted
-# H200: measured.  gfx1151 gives 197 to 228 GB/s of 256 where others measured it, gfx1201 is
+# H200, launches: the mean of what gpu_bench gemv and attention have for the five launches of
+# a layer (3.5 to 7.2 us), less their bytes; whole: of --bench at depth 64.  gfx1151 gives 197 to 228 GB/s of 256 where others measured it, gfx1201 is
 # taken at 84 % of 640; what a phase costs there nobody has measured: 4.5 us is a launch of
 # an MI300X, 1 to 2 us an exchange between its blocks, and a ramp of about 1.5 us comes to both.
 devices='
-H200     launches 4400  200 5.9  20
-H200     whole    4400 1000 2.7  20
+H200     launches 4600 1000 4.8  20
+H200     whole    4600 1000 6.2  20
 gfx1151  launches  220  150 6.0  30
 gfx1151  whole     220  150 3.0  30
 gfx1201  launches  540  300 6.0  30
@@ -23,9 +24,8 @@ gfx1201  whole     540  300 3.0  30
 '
 # Of --bench with an int8 head: tokens a second at that depth.
 measured='
-H200 launches   64 891
-H200 launches 1024 688
-H200 launches 2048 529
+H200 launches   64 1027
+H200 whole      64 856
 '
 # Layers, hidden, ffn, heads, kv heads, dim, vocabulary: BitNet b1.58 2B4T.
 shape='30 2560 6912 20 5 128 128256'
