@@ -216,9 +216,23 @@ wgmma_place(int r, int i, int rows)
  */
 enum { QUANTISE_HELD = 8, QUANTISE_TURNS = GPU_SLICES / GPU_WAVES };
 
-/* Measures of the QUANTISE_TURNS slices of a wave; v: columns times weights. */
+/* Butterflies of all turns at once, which do not wait for each other; a maximum is the
+ * same in any order. */
 DEVICE void
-quantise_measure(const float *x, const float *w, int n4, f4 *v, measure *slice)
+quantise_join(measure *m)
+{
+	UNROLLED for (int k = 1; k < QUANTISE_TURNS; k++)
+		m[0].top = max_(m[0].top, m[k].top);
+	UNROLLED for (int step = 16; step > 0; step /= 2) {
+		UNROLLED for (int k = 0; k < QUANTISE_TURNS; k++)
+			m[k].squares += xor_f(m[k].squares, step);
+		m[0].top = max_(m[0].top, xor_f(m[0].top, step));
+	}
+}
+
+/* The QUANTISE_TURNS slices of a wave; v: columns times weights. */
+DEVICE void
+quantise_measure(const float *x, const float *w, int n4, f4 *v, rows_shared *s)
 {
 	measure m[QUANTISE_TURNS];
 
@@ -238,18 +252,19 @@ quantise_measure(const float *x, const float *w, int n4, f4 *v, measure *slice)
 			m[k % QUANTISE_TURNS] = measure_4(m[k % QUANTISE_TURNS], &v[k],
 			    weights_of(w, i));
 	}
-	for (int k = 0; k < QUANTISE_TURNS; k++) {
+	for (int k = 0; k < QUANTISE_TURNS; k++)
 		ROLLED for (int i = tid() + (QUANTISE_HELD + k) * GPU_THREADS; i < n4;
 		    i += QUANTISE_TURNS * GPU_THREADS) {
 			f4 more = ((const f4 *)x)[i];
 
 			m[k] = measure_4(m[k], &more, weights_of(w, i));
 		}
-		m[k].squares = sum_f(m[k].squares, 32);
-		m[k].top = top_f(m[k].top, 32);
-		if (tid() % 32 == 0)
-			slice[k * GPU_WAVES + tid() / 32] = m[k];
-	}
+	quantise_join(m);
+	if (tid() % 32 == 0)
+		for (int k = 0; k < QUANTISE_TURNS; k++) {
+			s->slice[k * GPU_WAVES + tid() / 32].squares = m[k].squares;
+			s->slice[k * GPU_WAVES + tid() / 32].top = m[0].top;
+		}
 }
 
 /* Columns 4i.. of row r of what the GEMM takes; returns their sum. */
@@ -262,7 +277,7 @@ quantise_put(const gpu_product &p, int r, int i, f4 v, float factor)
 	return put_4(v, factor, (uint32_t *)p.q + at);
 }
 
-KERNEL(GPU_THREADS, gpu_quantise, gpu_product)
+KERNEL_BLOCKS(GPU_THREADS, 5, gpu_quantise, gpu_product)
 {
 	SHARED rows_shared s;
 	int r = bx(), n4 = (p.n_in + 3) / 4, total = 0;
@@ -274,10 +289,10 @@ KERNEL(GPU_THREADS, gpu_quantise, gpu_product)
 	if (tid() == 0)
 		s.sum[0] = 0;
 	wait_for_last();
-	quantise_measure(x, p.norm, n4, v, s.slice);
+	quantise_measure(x, p.norm, n4, v, &s);
 	sync();
 	m = s.slice[0];
-	ROLLED for (int i = 1; i < GPU_SLICES; i++)
+	UNROLLED for (int i = 1; i < GPU_SLICES; i++)
 		m = join(m, s.slice[i]);
 	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
 	UNROLLED for (int k = 0; k < QUANTISE_HELD; k++)
