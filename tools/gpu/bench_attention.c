@@ -1,13 +1,14 @@
 /*
  * One row of the 2B4T shape at several depths, a layer after another: 30 caches, as a
- * step reads them.  Beside it one block for each query head (gpu_measure_attend), and what
- * prompts take, one block for the heads of a kv head (gpu_attend_rows).
+ * step reads them.  Beside it one block for each query head (gpu_measure_attend), and the
+ * last rows of a prompt of that depth (gpu_attend_rows).
  */
 #include <math.h>
 #include <stdio.h>
 
 #include "gpu/bench.h"
 
+enum { ROWS = 512 };
 enum { HEADS = 20, KV_HEADS = 5, DIM = 128, LAYERS = 30, QKV = (HEADS + 2 * KV_HEADS) * DIM };
 
 struct work {
@@ -16,7 +17,7 @@ struct work {
 	struct gpu_measure_attention one;	/* a block for each head */
 	size_t layer;		/* elements of a cache */
 	int layers;
-	unsigned tiles;		/* 0: gpu_attend_rows */
+	unsigned blocks, tiles;
 	unsigned threads;
 	size_t shared;
 };
@@ -32,7 +33,7 @@ launch(struct bench *b, void *arg, struct err *e)
 		struct gpu_attention p = w->p;
 
 		p.cache += (size_t)i * w->layer;
-		r = bench_launch(b, w->kernel, 1, chunks, w->tiles > 0 ? w->tiles : 1,
+		r = bench_launch(b, w->kernel, w->blocks, chunks, w->tiles,
 		    w->threads, w->shared, &p, e);
 	}
 	return r;
@@ -80,8 +81,6 @@ prepare(struct bench *b, struct work *w, int depth, struct err *e)
 	int pages = (tiles * GPU_TILE + GPU_PAGE - 1) / GPU_PAGE, power = 1;
 	struct gpu_row row = { .pos = depth - 1 }, *rows = NULL;
 	static int32_t table[8192 / GPU_PAGE + 8];
-	static const struct gpu_group group = { .n = 1 };
-	struct gpu_group *groups = NULL;
 	int32_t *tables = NULL;
 	float *rotary = NULL;
 	size_t n_rotary = (size_t)depth * DIM * sizeof(float), n_cache;
@@ -111,16 +110,13 @@ prepare(struct bench *b, struct work *w, int depth, struct err *e)
 	    (r = bench_take(b, HEADS * DIM * sizeof(float), &w->p.out, e)) != 0 ||
 	    (r = bench_take(b, sizeof(row), &rows, e)) != 0 ||
 	    (r = bench_take(b, sizeof(table), &tables, e)) != 0 ||
-	    (r = bench_take(b, sizeof(group), &groups, e)) != 0 ||
 	    (r = bench_fill(b, w->p.cache, n_cache, BENCH_F16, e)) != 0 ||
 	    (r = bench_fill(b, w->p.qkv, QKV * sizeof(float), BENCH_F32, e)) != 0 ||
 	    (r = bench_fill(b, rotary, n_rotary, BENCH_F32, e)) != 0 ||
-	    (r = bench_check(b, b->d.to_device(groups, &group, sizeof(group)), "a copy", e)) != 0 ||
 	    (r = bench_check(b, b->d.to_device(rows, &row, sizeof(row)), "a copy", e)) != 0)
 		return r;
 	w->p.rotary = rotary;
-	w->p.batch = (struct gpu_batch){ .rows = rows, .tables = tables,
-		.groups = groups };
+	w->p.batch = (struct gpu_batch){ .rows = rows, .tables = tables };
 	return bench_check(b, b->d.to_device(tables, table, sizeof(table)), "a copy", e);
 }
 
@@ -146,22 +142,57 @@ one_block(struct bench *b, struct work w, int depth, int n_threads, double split
 	return r;
 }
 
+/* The last rows of a prompt, GPU_GROUP_ROWS to a block, as a pass has them. */
 static int
-one_depth(struct bench *b, int depth, struct err *e)
+many_rows(struct bench *b, struct work w, int depth, struct err *e)
 {
-	struct work w = { .threads = GPU_ATTEND_THREADS };
-	double split = 0, rows = 0;
-	int r;
+	static struct gpu_row rows[ROWS];
+	static struct gpu_group groups[ROWS / GPU_GROUP_ROWS + 1];
+	int n = b->small ? 1 : depth < ROWS ? depth : ROWS, r;
+	double operations = 0, s = 0;
+	struct gpu_row *at = NULL;
+	struct gpu_group *groups_at = NULL;
 
-	if ((r = prepare(b, &w, depth, e)) != 0 ||
-	    (r = measure(b, &w, depth, "gpu_attend", "gpu_attend", &split, e)) != 0)
-		return r;
-	w.tiles = 0;
+	w.blocks = 0;
+	for (int i = 0; i < n; i++) {
+		rows[i] = (struct gpu_row){ .pos = depth - n + i };
+		operations += 4.0 * HEADS * DIM * (rows[i].pos + 1);
+		if (i % GPU_GROUP_ROWS == 0)
+			groups[w.blocks++] = (struct gpu_group){ .first = i };
+		groups[w.blocks - 1].n = i % GPU_GROUP_ROWS + 1;
+	}
+	w.tiles = 1;
 	w.threads = GPU_GROUP_THREADS;
 	w.shared = sizeof(uint16_t) * (2 * GPU_TILE * 32 + GPU_GROUP_ROWS * GPU_HEADS *
 	    (size_t)(DIM | 32));
 	w.p.stored = 1;
-	if ((r = measure(b, &w, depth, "gpu_attend_rows", "gpu_attend_rows", &rows, e)) != 0 ||
+	w.p.n_rows = n;
+	if ((r = bench_take(b, sizeof(rows), &at, e)) != 0 ||
+	    (r = bench_take(b, sizeof(groups), &groups_at, e)) != 0 ||
+	    (r = bench_take(b, (size_t)n * QKV * sizeof(float), &w.p.qkv, e)) != 0 ||
+	    (r = bench_take(b, (size_t)n * HEADS * DIM * sizeof(float), &w.p.out, e)) != 0 ||
+	    (r = bench_fill(b, w.p.qkv, (size_t)n * QKV * sizeof(float), BENCH_F32, e)) != 0 ||
+	    (r = bench_check(b, b->d.to_device(at, rows, sizeof(rows)), "a copy", e)) != 0 ||
+	    (r = bench_check(b, b->d.to_device(groups_at, groups, sizeof(groups)), "a copy",
+	    e)) != 0)
+		return r;
+	w.p.batch.rows = at;
+	w.p.batch.groups = groups_at;
+	if ((r = measure(b, &w, depth, "gpu_attend_rows", "the prompt's last rows", &s, e)) == 0)
+		printf("depth %5d: %d rows, %.1f TFLOP/s\n", depth, n, operations / s / 1e12);
+	return r;
+}
+
+static int
+one_depth(struct bench *b, int depth, struct err *e)
+{
+	struct work w = { .blocks = 1, .threads = GPU_ATTEND_THREADS };
+	double split = 0;
+	int r;
+
+	if ((r = prepare(b, &w, depth, e)) != 0 ||
+	    (r = measure(b, &w, depth, "gpu_attend", "gpu_attend", &split, e)) != 0 ||
+	    (r = many_rows(b, w, depth, e)) != 0 ||
 	    (r = one_block(b, w, depth, 128, split, e)) != 0)
 		return r;
 	return one_block(b, w, depth, 256, split, e);

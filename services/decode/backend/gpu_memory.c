@@ -8,6 +8,8 @@
 
 #include "backend/gpu.h"
 
+enum { PARTS_BYTES = 64 << 20, PART_ROWS = 64 };
+
 struct arena {
 	char *base;		/* NULL: only count */
 	size_t used;
@@ -38,6 +40,24 @@ round_up_to_power(int32_t n)
 	return p;
 }
 
+/* Of a row: what its tiles leave to be merged. */
+static size_t
+part_floats(const struct gpu *g)
+{
+	return (size_t)g->m->config.n_kv_heads * (size_t)g->chunks * (size_t)g->max_tiles *
+	    GPU_HEADS * (size_t)(g->dim_stride + 2);
+}
+
+/* Rows that gpu_attend may have at once. */
+static int32_t
+part_rows(const struct gpu *g)
+{
+	size_t n = PARTS_BYTES / (part_floats(g) * sizeof(float));
+	int32_t most = n > PART_ROWS ? PART_ROWS : n < GPU_FEW ? GPU_FEW : (int32_t)n;
+
+	return g->o.max_rows < most ? g->o.max_rows : most;
+}
+
 static void
 set_sizes(struct gpu *g)
 {
@@ -53,7 +73,7 @@ set_sizes(struct gpu *g)
 	g->f_stride = round_up(f->hidden, 4);
 	g->final_q_stride = round_up(f->hidden, TERNARY_BLOCK);
 	g->max_tiles = round_up_to_power((g->o.n_ctx + GPU_TILE - 1) / GPU_TILE);
-	g->part_rows = g->o.max_rows < GPU_FEW ? g->o.max_rows : GPU_FEW;
+	g->part_rows = part_rows(g);
 	g->page_size = (uint64_t)f->n_kv_heads * 2 * GPU_PAGE * (uint64_t)g->dim_stride;
 	g->cache_bytes = (size_t)f->n_layers * (size_t)g->o.n_pages * g->page_size *
 	    sizeof(uint16_t);
@@ -82,8 +102,7 @@ lay_out(struct gpu *g, struct arena *a)
 	g->q = take(a, (n + GPU_WGMMA_ROWS) * (size_t)widest(g), 1);
 	g->q_scale = take(a, n, f);
 	g->q_sum = take(a, n, sizeof(int32_t));
-	g->part = take(a, (size_t)g->part_rows * n_chunks * (size_t)g->max_tiles *
-	    GPU_HEADS * (size_t)(g->dim_stride + 2), f);
+	g->part = take(a, (size_t)g->part_rows * part_floats(g), f);
 	g->done = take(a, (size_t)g->part_rows * n_chunks, sizeof(uint32_t));
 	g->final_f = take(a, wanted * (size_t)g->f_stride, f);
 	g->final_q = take(a, wanted * 2 * (size_t)g->final_q_stride, 1);

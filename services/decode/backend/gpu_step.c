@@ -176,7 +176,8 @@ attention(struct step *t, const struct gpu_layer *l)
 	const struct model_config *f = &g->m->config;
 	unsigned n = (unsigned)t->s->n_rows;
 	unsigned chunks = (unsigned)(f->n_kv_heads * g->chunks);
-	bool few = t->s->n_rows <= g->part_rows;
+	/* Rows of one sequence share what they read in the other kernel. */
+	bool few = t->s->n_rows <= (t->s->stored ? GPU_FEW : g->part_rows);
 	struct gpu_attention p = {
 		.batch = t->batch, .qkv = g->qkv, .q_norm = l->q_norm,
 		.k_norm = l->k_norm, .rotary = g->rotary, .cache = l->cache,

@@ -3,7 +3,8 @@
 #include "gpu_world.h"
 #include "random_model.h"
 
-/* Past a tile of attention (32), past a GEMV (8 rows), and a short one. */
+/* Past a page (32), past a GEMV (8 rows), and a short one; test_gpu_attention.c goes past
+ * tiles. */
 static void
 shorten(void)
 {
