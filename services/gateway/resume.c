@@ -135,7 +135,10 @@ resume_replay(struct upstream_request *q)
 	pthread_mutex_lock(&q->u->lock);
 	if (r == 0) {
 		take_replayed(q, reply);
-	} else if (r == ERR_UNAVAILABLE || r == ERR_TIMEOUT) {
+	} else if (r == ERR_UNAVAILABLE || r == ERR_TIMEOUT ||
+	    strcmp(e.param, "boot") == 0) {
+		/* Another life than that known here is met before its status: how
+		 * the one before ended is asked first. */
 		q->retry_ms = clock_ms() + UPSTREAM_RETRY_MS;
 		if (q->lost_ms == 0)
 			q->lost_ms = clock_ms();

@@ -80,7 +80,8 @@ on_replay(json_t *obj, struct frame *reply)
 
 	fake.replays++;
 	if (all == NULL || strcmp(boot, fake.boot) != 0) {
-		err_set(&e, ERR_NOT_FOUND, "not held here");
+		err_set_param(&e, ERR_NOT_FOUND, strcmp(boot, fake.boot) != 0 ?
+		    "boot" : "id", "not held here");
 		frame_set_error(reply, &e);
 		return;
 	}

@@ -4,6 +4,7 @@
  */
 #include <check.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "fake_decode.h"
 #include "gateway_peer.h"
@@ -118,6 +119,31 @@ START_TEST(a_stream_goes_on_in_another_life_of_the_worker)
 }
 END_TEST
 
+/* Its status has not come yet when it says that it is another. */
+START_TEST(another_life_that_is_met_by_asking_is_told_who_is_a_suspect)
+{
+	struct http_client c;
+	char id[33];
+	json_t *g;
+	int n;
+
+	json_decref(gateway_begin(&c, gateway_streamed, id));
+	fake_piece(id, 0, 1, "one", "", false);
+	http_until(&c, "one");
+	fake_publishes(false);
+	gateway_restart_worker(true);
+	n = fake_replays();
+	for (int i = 0; i < PROCESS_TRIES && fake_replays() == n; i++)
+		usleep(10000);
+	fake_publishes(true);
+	g = fake_generate();
+	ck_assert_int_eq(json_integer_value(json_object_get(g, "solo_seq")), 1);
+	check_resumed(g, id, 1, 1);
+	fake_piece(id, 1, 1, " two", "stop", false);
+	gateway_check_stream(&c, "one two");
+}
+END_TEST
+
 START_TEST(the_ids_of_a_session_are_sent_in_place_of_its_text)
 {
 	struct http_client c;
@@ -153,8 +179,10 @@ START_TEST(a_whole_answer_goes_on_too)
 	json_decref(gateway_begin(&c, gateway_plain, id));
 	fake_piece(id, 0, 1, "one", "", false);
 	ck_assert_int_eq(fake_acked(id, 1), 1);
+	fake_stops(true);	/* or it were one crash too many */
 	gateway_restart_worker(true);
 	check_resumed(fake_generate(), id, 1, 1);
+	fake_stops(false);
 	fake_piece(id, 1, 1, " two", "stop", false);
 	http_rest(&c);
 	ck_assert_int_eq(http_status(&c), 200);
@@ -208,7 +236,7 @@ START_TEST(all_that_was_counted)
 	http_rest(&c);
 	ck_assert(!http_has(&c, "\nonebit_gateway_gaps_total 0\n"));
 	ck_assert(!http_has(&c, "\nonebit_gateway_replays_total 0\n"));
-	ck_assert(http_has(&c, "\nonebit_gateway_resumes_total 6\n"));
+	ck_assert(http_has(&c, "\nonebit_gateway_resumes_total 7\n"));
 	ck_assert(http_has(&c, "\nonebit_gateway_lost_total 2\n"));
 	ck_assert(http_has(&c, "\nonebit_gateway_diverged_total 0\n"));
 	http_close(&c);
@@ -230,6 +258,7 @@ main(void)
 	tcase_add_test(t, a_lost_last_event_is_noticed);
 	tcase_add_test(t, without_any_event_it_asks);
 	tcase_add_test(t, a_stream_goes_on_in_another_life_of_the_worker);
+	tcase_add_test(t, another_life_that_is_met_by_asking_is_told_who_is_a_suspect);
 	tcase_add_test(t, the_ids_of_a_session_are_sent_in_place_of_its_text);
 	tcase_add_test(t, a_whole_answer_goes_on_too);
 	tcase_add_loop_test(t, a_worker_that_forgot_is_told_again, 0, 2);
