@@ -131,7 +131,7 @@ START_TEST(the_kernel_finds_the_largest_in_their_order)
 	p.keys = device_put(&v, NULL, sizeof(uint64_t) * TOP_ROWS * GPU_TOP * GPU_TOP);
 	p.done = device_put(&v, NULL, sizeof(uint32_t) * TOP_ROWS);
 	ck_assert_int_eq(v.d.host_alloc((void **)&p.out, sizeof(out), 0), 0);
-	for (int again = 0; again < 2; again++) {
+	for (int again = 0; again < (n < TOP_LARGEST ? 2 : 1); again++) {
 		memset(p.out, 0xee, sizeof(out));
 		ck_assert_int_eq(v.d.launch(v.function, slices, TOP_ROWS, 1, GPU_THREADS,
 		    1, 1, 0, NULL, list, NULL), 0);
@@ -363,15 +363,13 @@ run_tests(void)
 
 	tcase_add_loop_test(t, the_kernel_finds_the_largest_in_their_order, 0,
 	    gpu_world_first() ? (int)(sizeof(top_cases) / sizeof(top_cases[0])) : 3);
+	if (!gpu_world_first())
+		return gpu_world_run(t, "gpu features");
+	/* The rest is the host's side; of the shapes the one with an odd head_dim. */
 	tcase_add_test(t, rows_get_their_largest_logits);
-	if (gpu_world_first()) {
-		tcase_add_loop_test(t, pages_go_to_another_cache_and_give_the_same_logits,
-		    0, 2);
-		tcase_add_loop_test(t, a_sequence_goes_on_in_a_copy_of_a_part_of_a_page,
-		    0, 2);
-		tcase_add_loop_test(t,
-		    hidden_states_are_the_oracles_and_do_not_depend_on_cuts, 0, 2);
-	}
+	tcase_add_loop_test(t, pages_go_to_another_cache_and_give_the_same_logits, 1, 2);
+	tcase_add_loop_test(t, a_sequence_goes_on_in_a_copy_of_a_part_of_a_page, 1, 2);
+	tcase_add_loop_test(t, hidden_states_are_the_oracles_and_do_not_depend_on_cuts, 0, 2);
 	return gpu_world_run(t, "gpu features");
 }
 
