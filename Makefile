@@ -196,18 +196,23 @@ bench-gateway: all $B/bin/streams
 
 # Fuzz targets: the parser under test with everything of ours instrumented.
 FUZZ_CC  ?= clang
-FUZZ_SRC = $(filter-out %/main.c $(CPU_OTHERS),$(wildcard common/*.c proto/*.c services/decode/*.c services/decode/*/*.c services/gateway/*.c services/mcp/*.c))
-build-fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_SRC)
-	@mkdir -p $(@D)
+FUZZ_SAN  = address,undefined -fno-sanitize-recover=undefined
+FUZZ_LIBS = $(patsubst %,build-fuzz/lib%.a,decode gateway mcp common)
+fuzz-libs:
+	$Q$(MAKE) --no-print-directory B=build-fuzz CC=$(FUZZ_CC) HARDEN= HIPCC= \
+	    CFLAGS="-g -O1 -fsanitize=fuzzer-no-link,$(FUZZ_SAN)" $(FUZZ_LIBS)
+ifneq ($B,build-fuzz)
+$(FUZZ_LIBS): fuzz-libs
+	@:	# what has not changed has its old time
+endif
+build-fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_LIBS)
 	@echo "  FUZZ  $@"
-	$Q$(MAKE) --no-print-directory B=build-fuzz CC=$(FUZZ_CC) HARDEN= \
-	    CFLAGS="-g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" \
-	    build-fuzz/libdecode.a build-fuzz/libgateway.a build-fuzz/libmcp.a build-fuzz/libcommon.a >/dev/null
-	$Q$(FUZZ_CC) -std=c17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-	    -D_GNU_SOURCE -DBUILD='"build-fuzz"' -Icommon -Iproto -Iservices/decode -Iservices/gateway -Iservices/mcp \
-	    -o $@ $< build-fuzz/libdecode.a build-fuzz/libgateway.a build-fuzz/libmcp.a build-fuzz/libcommon.a $(LDLIBS) -lpthread
-fuzz: $(FUZZERS:%=build-fuzz/%)
-	$Qtests/fuzz/run.sh $(FUZZ_RUNS) $^
+	$Q$(FUZZ_CC) -std=c17 -g -O1 -fsanitize=fuzzer,$(FUZZ_SAN) -D_GNU_SOURCE -DBUILD='"build-fuzz"' \
+	    -Icommon -Iproto -Iservices/decode -Iservices/gateway -Iservices/mcp \
+	    -o $@ $< $(FUZZ_LIBS) $(LDLIBS) -lpthread
+fuzz:
+	$Q$(MAKE) --no-print-directory -j$(JOBS) $(FUZZERS:%=build-fuzz/%)
+	$Qtests/fuzz/run.sh $(FUZZ_RUNS) $(FUZZERS:%=build-fuzz/%)
 
 doc: $B/bin/proto_doc
 	$Q$< > docs/protocol.md
@@ -222,6 +227,6 @@ help:
 clean:
 	rm -rf build build-*
 
-.PHONY: gpu-report all tests unit check deps demo bench bench-gateway fuzz doc install uninstall help clean
+.PHONY: gpu-report all tests unit check deps demo bench bench-gateway fuzz fuzz-libs doc install uninstall help clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)
