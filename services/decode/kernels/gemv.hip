@@ -171,8 +171,7 @@ take_rows(const gpu_product &p, int8_t *q, rows_shared *s)
 {
 	int stride = p.w.units * 64;
 
-	if (R > 1 || p.x == nullptr)
-		wait_for_last();
+	wait_for_last();
 	if (p.x == nullptr) {
 		for (int i = tid(); i < p.n_rows * p.w.units * 4; i += GPU_THREADS) {
 			int r = i / (p.w.units * 4), chunk = i % (p.w.units * 4);
@@ -184,11 +183,8 @@ take_rows(const gpu_product &p, int8_t *q, rows_shared *s)
 			s->scale[tid()] = p.q_scale[tid()];
 			s->sum[tid()] = p.q_sum[tid()];
 		}
-	} else if (R == 1) {
-		quantise_block(p, p.x, q, s);
 	} else {
-		for (int r = tid() / 32; r < p.n_rows; r += GPU_WAVES)
-			quantise_wave(p, r, q + r * stride, s);
+		quantise_rows<R>(p, q, s);
 	}
 	sync();
 }
@@ -227,11 +223,12 @@ gemv(const gpu_product &p)
 	DYNAMIC_SHARED(smem);
 	SHARED rows_shared s;
 	int8_t *q = (int8_t *)smem;
-	int lanes = p.w.lanes, lane = tid() % lanes, outs = GPU_THREADS / lanes;
+	int lanes = p.w.lanes, outs = GPU_THREADS / lanes;
 	bool grouped = p.w.n_groups > 1, taken = false;
 
 	ROLLED for (int first = bx() * outs; first < p.w.n_out; first += grid_size() * outs) {
-		int out = first + tid() / lanes, row = out;
+		/* Addresses of all rows for all turns would fill the registers. */
+		int lane = opaque(tid() % lanes), out = first + tid() / lanes, row = out;
 		asked w, w_up;
 		float y[R], up[R];
 

@@ -2,9 +2,8 @@
  * RMSNorm and int8.  The codes do not depend on the root: q = round(127 x w / max
  * |x w|), so sum of squares and maximum are found in one pass, and only the factor
  * knows both.  The order of the sum is always the same: GPU_SLICES slices, each by the
- * lanes of a wave and a butterfly, then one after another.  One row has its slices
- * divided among the waves; of several rows each has a wave of its own, which does the
- * slices in turn.
+ * lanes of a wave and a butterfly, then one after another.  The waves of a block are
+ * divided among its rows, and the slices of a row among its waves.
  */
 enum { SLICE_STEP = 32 * GPU_SLICES };	/* fours of columns */
 
@@ -14,7 +13,7 @@ struct measure {
 
 /* What the rows of a block are, in its shared memory. */
 struct rows_shared {
-	measure slice[GPU_SLICES];
+	measure slice[GPU_FEW][GPU_SLICES];
 	float scale[GPU_FEW];
 	int sum[GPU_FEW];
 };
@@ -150,50 +149,84 @@ place_of(int i)
 	return chunk_at(i / 4) * 4 + i % 4;
 }
 
-/* One row by all waves: q [64 * units], s->scale[0], s->sum[0].  A barrier is left
- * to the caller. */
-DEVICE void
-quantise_block(const gpu_product &p, const float *x, int8_t *q, rows_shared *s)
+/* Measures of N slices from first on, step apart, by one wave: all loads of a turn at once. */
+template<int N> DEVICE void
+measure_slices(const float *x, const float *w, int n4, int first, int step, measure *slice)
 {
-	int n4 = (p.n_in + 3) / 4, total = 0;
+	const f4 zero = { 0, 0, 0, 0 };
+	measure m[N];
+
+	for (int k = 0; k < N; k++)
+		m[k].squares = m[k].top = 0;
+	ROLLED for (int i = first * 32 + tid() % 32; i < n4; i += SLICE_STEP) {
+		f4 v[N], f[N];
+
+		UNROLLED for (int k = 0; k < N; k++) {
+			int at = i + k * step * 32;
+
+			v[k] = f[k] = zero;
+			if (at < n4) {
+				v[k] = ((const f4 *)x)[at];
+				f[k] = weights_of(w, at);
+			}
+		}
+		UNROLLED for (int k = 0; k < N; k++)
+			m[k] = measure_4(m[k], &v[k], f[k]);
+	}
+	ROLLED for (int mask = 16; mask > 0; mask /= 2)
+		UNROLLED for (int k = 0; k < N; k++) {
+			m[k].squares += xor_f(m[k].squares, mask);
+			m[k].top = max_(m[k].top, xor_f(m[k].top, mask));
+		}
+	if (tid() % 32 == 0)
+		for (int k = 0; k < N; k++)
+			slice[first + k * step] = m[k];
+}
+
+/*
+ * Rows of a block, each by GPU_WAVES / R of its waves: q [R, 64 * units], s->scale, s->sum
+ * of the n_rows that are meant.  A barrier is left to the caller.
+ */
+template<int R> DEVICE void
+quantise_rows(const gpu_product &p, int8_t *q, rows_shared *s)
+{
+	enum { WAVES = GPU_WAVES / R, LANES = 32 * WAVES };
+	enum { AHEAD = R < GPU_FEW ? 4 : 2 };	/* registers are short with many rows */
+	enum { AT_ONCE = GPU_SLICES / WAVES < AHEAD ? GPU_SLICES / WAVES : AHEAD };
+	int r = tid() / LANES, lane = tid() % LANES, n4 = (p.n_in + 3) / 4, total = 0;
+	int n = p.w.units * 16;
+	const float *x = p.x + (size_t)r * p.x_stride;
 	float factor, scale;
 	measure m;
 
-	wait_for_last();
-	if (tid() == 0)
-		s->sum[0] = 0;
-	m = measure_block(x, p.norm, n4, s->slice);
+	if (tid() < R)
+		s->sum[tid()] = 0;
+	if (r < p.n_rows)
+		ROLLED for (int i = lane / 32; i < GPU_SLICES; i += AT_ONCE * WAVES)
+			measure_slices<AT_ONCE>(x, p.norm, n4, i, WAVES, s->slice[r]);
+	sync();
+	if (r >= p.n_rows)
+		return;
+	m = s->slice[r][0];
+	ROLLED for (int i = 1; i < GPU_SLICES; i++)
+		m = join(m, s->slice[r][i]);
 	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
-	ROLLED for (int i = tid(); i < p.w.units * 16; i += GPU_THREADS)
-		total += put_4(weighted(x, p.norm, i, n4), factor,
-		    (uint32_t *)q + place_of(i));
+	q += (size_t)r * n * 4;
+	ROLLED for (int first = lane; first < n; first += AHEAD * LANES) {
+		f4 v[AHEAD];
+
+		UNROLLED for (int k = 0; k < AHEAD; k++)
+			v[k] = weighted(x, p.norm, first + k * LANES, n4);
+		UNROLLED for (int k = 0; k < AHEAD; k++)
+			if (first + k * LANES < n)
+				total += put_4(v[k], factor, (uint32_t *)q +
+				    place_of(first + k * LANES));
+	}
 	total = sum_i(total, 32);
 	if (tid() % 32 == 0)
-		add_shared(&s->sum[0], total);
-	if (tid() == 0)
-		s->scale[0] = scale;
-}
-
-/* Row r of several by one wave: q [64 * units], s->scale[r], s->sum[r]. */
-DEVICE void
-quantise_wave(const gpu_product &p, int r, int8_t *q, rows_shared *s)
-{
-	const float *x = p.x + (size_t)r * p.x_stride;
-	int n4 = (p.n_in + 3) / 4, total = 0;
-	measure m = measure_slice(x, p.norm, n4, 0);
-	float factor, scale;
-
-	ROLLED for (int i = 1; i < GPU_SLICES; i++)
-		m = join(m, measure_slice(x, p.norm, n4, i));
-	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
-	ROLLED for (int i = tid() % 32; i < p.w.units * 16; i += 32)
-		total += put_4(weighted(x, p.norm, i, n4), factor,
-		    (uint32_t *)q + place_of(i));
-	total = sum_i(total, 32);
-	if (tid() % 32 == 0) {
+		add_shared(&s->sum[r], total);
+	if (lane == 0)
 		s->scale[r] = scale;
-		s->sum[r] = total;
-	}
 }
 
 /*
@@ -262,8 +295,8 @@ quantise_measure(const float *x, const float *w, int n4, f4 *v, rows_shared *s)
 	quantise_join(m);
 	if (tid() % 32 == 0)
 		for (int k = 0; k < QUANTISE_TURNS; k++) {
-			s->slice[k * GPU_WAVES + tid() / 32].squares = m[k].squares;
-			s->slice[k * GPU_WAVES + tid() / 32].top = m[0].top;
+			s->slice[0][k * GPU_WAVES + tid() / 32].squares = m[k].squares;
+			s->slice[0][k * GPU_WAVES + tid() / 32].top = m[0].top;
 		}
 }
 
@@ -291,9 +324,9 @@ KERNEL_BLOCKS(GPU_THREADS, 5, gpu_quantise, gpu_product)
 	wait_for_last();
 	quantise_measure(x, p.norm, n4, v, &s);
 	sync();
-	m = s.slice[0];
+	m = s.slice[0][0];
 	UNROLLED for (int i = 1; i < GPU_SLICES; i++)
-		m = join(m, s.slice[i]);
+		m = join(m, s.slice[0][i]);
 	factor = row_factor(m, p.norm != nullptr, p.n_in, p.eps, &scale);
 	UNROLLED for (int k = 0; k < QUANTISE_HELD; k++)
 		if (tid() + k * GPU_THREADS < p.w.units * 16)

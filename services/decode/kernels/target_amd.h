@@ -23,6 +23,8 @@ DEVICE int wave() { return __builtin_amdgcn_readfirstlane(tid() / 32); }
 DEVICE int bx() { return (int)__builtin_amdgcn_workgroup_id_x(); }
 DEVICE int by() { return (int)__builtin_amdgcn_workgroup_id_y(); }
 DEVICE int bz() { return (int)__builtin_amdgcn_workgroup_id_z(); }
+/* The same number, of which the compiler knows nothing: what is made of it stays in a loop. */
+DEVICE int opaque(int v) { asm volatile("" : "+v"(v)); return v; }
 
 DEVICE void
 sync()

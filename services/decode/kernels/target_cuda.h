@@ -27,6 +27,8 @@ DEVICE int bx() { return (int)blockIdx.x; }
 DEVICE int by() { return (int)blockIdx.y; }
 DEVICE int bz() { return (int)blockIdx.z; }
 DEVICE void sync() { __syncthreads(); }
+/* The same number, of which the compiler knows nothing: what is made of it stays in a loop. */
+DEVICE int opaque(int v) { asm volatile("" : "+r"(v)); return v; }
 DEVICE float xor_f(float v, int m) { return __shfl_xor_sync(~0u, v, m); }
 DEVICE int xor_i(int v, int m) { return __shfl_xor_sync(~0u, v, m); }
 

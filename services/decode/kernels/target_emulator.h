@@ -37,6 +37,7 @@ DEVICE int bx() { return emulated_at.block[0]; }
 DEVICE int by() { return emulated_at.block[1]; }
 DEVICE int bz() { return emulated_at.block[2]; }
 DEVICE void sync() { emulated_sync(); }
+DEVICE int opaque(int v) { return v; }
 
 DEVICE float
 bits_float(uint32_t b)
