@@ -288,8 +288,7 @@ measure(struct service *sv, struct backend_options *b)
 	struct bench_options bench = {
 		.n_threads = b->n_threads, .n_ctx = b->n_ctx,
 		.n_pages = b->n_pages, .max_rows = b->max_rows, .json = o->json,
-		.pin = o->pin, .repeats = (int)o->bench_repeats,
-		.batch = (int)o->bench_batch,
+		.pin = o->pin, .repeats = (int)o->bench_repeats, .batch = (int)o->bench_batch,
 	};
 	struct ppl_options ppl = {
 		.path = o->ppl, .context = (int32_t)o->context,
@@ -303,8 +302,7 @@ measure(struct service *sv, struct backend_options *b)
 
 	if (o->kl_backend[0] != '\0')
 		other.name = o->kl_backend;
-	if ((r = ppl_protocol_parse(o->ppl_protocol, &ppl.protocol, &ppl.stride,
-	    &e)) != 0)
+	if ((r = ppl_protocol_parse(o->ppl_protocol, &ppl.protocol, &ppl.stride, &e)) != 0)
 		die(&e);
 	if (o->kl_against[0] != '\0')
 		r = kl_run(&ppl, &sv->model, sv->tokenizer, &sv->backend,
