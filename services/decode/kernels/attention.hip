@@ -339,7 +339,7 @@ each_output(const gpu_attention &p, const heads &h, F f)
 	int j = wave() % GPU_HEADS;
 
 	if (j < h.n)
-		for (int d = wave() / GPU_HEADS * 32 + tid() % 32; d < p.head_dim; d += 8 * WAVES)
+		ROLLED for (int d = wave() / GPU_HEADS * 32 + tid() % 32; d < p.head_dim; d += 8 * WAVES)
 			f(j, d);
 }
 
@@ -384,7 +384,7 @@ merge_parts(const gpu_attention &p, const heads &h, int row, int chunk, int n_ti
 		const float *part = first + j * (p.dim_stride + 2);
 		merged m = { NO_SCORE, 0, 0 };
 
-		for (int t = 0; t < n_tiles; t += AHEAD) {
+		ROLLED for (int t = 0; t < n_tiles; t += AHEAD) {
 			float max[AHEAD], sum[AHEAD], out[AHEAD];
 
 			UNROLLED for (int i = 0; i < AHEAD; i++) {
@@ -423,31 +423,30 @@ query_half(const gpu_attention &p, float v)
 }
 
 /*
- * What stands before attend_tile in a block of at least 6 waves, for row x at pos: s->q,
- * and, if there is a page to store them in, its key and value, there and in s.  The caller
- * waits for the block.
+ * What stands before attend_tile in a block of at least 6 waves, for a row at pos with the
+ * queries q of the block's heads: s->q, and, if there is a page to store them in, its key
+ * k and value v, there and in s.  The caller waits for the block.
  */
 DEVICE void
-attend_begin(const gpu_attention &p, const heads &h, const float *x, int pos, uint16_t *page,
-    attend_shared *s)
+attend_begin(const gpu_attention &p, const heads &h, const float *q, const float *k,
+    const float *v, const float *turns, int pos, uint16_t *page, attend_shared *s)
 {
 	int lane = tid() % 32, w = wave();
-	const float *q = x + (h.first + w) * p.head_dim;
-	const float *k = x + (p.n_heads + h.kv) * p.head_dim;
 
 	if (w == GPU_HEADS && page != nullptr)
-		store_key(p, k, pos, page, s->own_k);
+		store_key(p, k, turns, pos, page, s->own_k);
 	if (w == GPU_HEADS + 1 && page != nullptr)
-		store_value(p, k + p.n_kv_heads * p.head_dim, pos, page, s->own_v);
+		store_value(p, v, pos, page, s->own_v);
 	if (w >= GPU_HEADS)
 		return;
-	for (int d = w < h.n ? p.head_dim + lane : lane; d < p.dim_stride; d += 32)
+	q += w * p.head_dim;
+	ROLLED for (int d = w < h.n ? p.head_dim + lane : lane; d < p.dim_stride; d += 32)
 		s->q[w][d] = 0;
 	if (w < h.n && !p.stored)
-		rotate_head(p, q, p.q_norm, pos,
+		rotate_head(p, q, p.q_norm, turns,
 		    [&](int d, float v) { s->q[w][d] = query_half(p, v); });
 	else if (w < h.n)
-		for (int d = lane; d < p.head_dim; d += 32)
+		ROLLED for (int d = lane; d < p.head_dim; d += 32)
 			s->q[w][d] = query_half(p, q[d]);
 }
 
@@ -468,6 +467,7 @@ KERNEL(GPU_ATTEND_THREADS, gpu_attend, gpu_attention)
 	uint32_t *done = p.done + bx() * (p.n_kv_heads * p.chunks) + by();
 	bool has_own = !p.stored && bz() == n_tiles - 1;
 	heads h = heads_of(p, by());
+	const float *k = x + (p.n_heads + h.kv) * p.head_dim;
 	attend_ahead<WAVES> ahead;
 
 	if (n <= 0)
@@ -478,8 +478,9 @@ KERNEL(GPU_ATTEND_THREADS, gpu_attend, gpu_attention)
 	if (!p.stored)
 		wait_for_last();
 	/* Its own key and value: blocks that share them store the same. */
-	attend_begin(p, h, x, row.pos, has_own ? page_of(p, table[row.pos / GPU_PAGE], h.kv) :
-	    nullptr, &s);
+	attend_begin(p, h, x + h.first * p.head_dim, k, k + p.n_kv_heads * p.head_dim,
+	    turns_of(p, row.pos), row.pos, has_own ? page_of(p, table[row.pos / GPU_PAGE],
+	    h.kv) : nullptr, &s);
 	sync();
 	attend_tile(p, h, n, has_own ? n - 1 : -1, &ahead, &s);
 	if (n_tiles == 1) {
@@ -491,9 +492,8 @@ KERNEL(GPU_ATTEND_THREADS, gpu_attend, gpu_attention)
 	if (tid() == 0)
 		s.last = count_up(done) + 1 == (uint32_t)n_tiles;
 	sync();
-	if (!s.last)
-		return;
-	merge_parts<WAVES>(p, h, bx(), by(), n_tiles);
-	if (tid() == 0)
+	if (s.last)
+		merge_parts<WAVES>(p, h, bx(), by(), n_tiles);
+	if (s.last && tid() == 0)
 		*done = 0;
 }

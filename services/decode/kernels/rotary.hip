@@ -34,10 +34,17 @@ head_factor(const float *x, const float *norm, int dim, float eps)
 
 	if (norm == nullptr)
 		return 1.0f;
-	for (int d = tid() % 32; d < dim; d += 32)
+	ROLLED for (int d = tid() % 32; d < dim; d += 32)
 		squares = fma_(x[d], x[d], squares);
 	squares = sum_f(squares, 32);
 	return rsqrt_(div_(squares, (float)dim) + eps);
+}
+
+/* Cosines and sines of a position. */
+DEVICE const float *
+turns_of(const gpu_attention &p, int pos)
+{
+	return p.rotary + (size_t)pos * p.head_dim;
 }
 
 /* Of pair i of a head: where it is, and what it becomes. */
@@ -47,10 +54,11 @@ struct rotated {
 };
 
 DEVICE rotated
-rotate(const gpu_attention &p, const float *x, const float *norm, float factor, int i, int pos)
+rotate(const gpu_attention &p, const float *x, const float *norm, float factor, int i,
+    const float *turns)
 {
 	int half = p.head_dim / 2;
-	const float *r = p.rotary + ((size_t)pos * half + i) * 2;
+	const float *r = turns + 2 * i;
 	rotated o;
 	float a, b;
 
@@ -69,12 +77,13 @@ rotate(const gpu_attention &p, const float *x, const float *norm, float factor, 
 
 /* Of a head, by a wave: put(dimension, value). */
 template<class PUT> DEVICE void
-rotate_head(const gpu_attention &p, const float *x, const float *norm, int pos, PUT put)
+rotate_head(const gpu_attention &p, const float *x, const float *norm, const float *turns,
+    PUT put)
 {
 	float factor = head_factor(x, norm, p.head_dim, p.eps);
 
-	for (int i = tid() % 32; i < p.head_dim / 2; i += 32) {
-		rotated o = rotate(p, x, norm, factor, i, pos);
+	ROLLED for (int i = tid() % 32; i < p.head_dim / 2; i += 32) {
+		rotated o = rotate(p, x, norm, factor, i, turns);
 
 		put(o.first, o.a);
 		put(o.second, o.b);
@@ -83,9 +92,10 @@ rotate_head(const gpu_attention &p, const float *x, const float *norm, int pos, 
 
 /* To its page, and to own if that is not NULL, with zeros behind it there. */
 DEVICE void
-store_key(const gpu_attention &p, const float *x, int pos, uint16_t *page, uint16_t *own)
+store_key(const gpu_attention &p, const float *x, const float *turns, int pos, uint16_t *page,
+    uint16_t *own)
 {
-	rotate_head(p, x, p.k_norm, pos, [&](int d, float v) {
+	rotate_head(p, x, p.k_norm, turns, [&](int d, float v) {
 		uint16_t h = fit_half(v);
 
 		page[key_at(pos % GPU_PAGE, d)] = h;
@@ -93,14 +103,14 @@ store_key(const gpu_attention &p, const float *x, int pos, uint16_t *page, uint1
 			own[d] = h;
 	});
 	if (own != nullptr)
-		for (int d = p.head_dim + tid() % 32; d < p.dim_stride; d += 32)
+		ROLLED for (int d = p.head_dim + tid() % 32; d < p.dim_stride; d += 32)
 			own[d] = 0;
 }
 
 DEVICE void
 store_value(const gpu_attention &p, const float *x, int pos, uint16_t *page, uint16_t *own)
 {
-	for (int d = tid() % 32; d < p.head_dim; d += 32) {
+	ROLLED for (int d = tid() % 32; d < p.head_dim; d += 32) {
 		uint16_t h = fit_half(x[d]);
 
 		page[value_at(p, pos % GPU_PAGE, d)] = h;
@@ -108,7 +118,7 @@ store_value(const gpu_attention &p, const float *x, int pos, uint16_t *page, uin
 			own[d] = h;
 	}
 	if (own != nullptr)
-		for (int d = p.head_dim + tid() % 32; d < p.dim_stride; d += 32)
+		ROLLED for (int d = p.head_dim + tid() % 32; d < p.dim_stride; d += 32)
 			own[d] = 0;
 }
 
@@ -126,10 +136,11 @@ KERNEL(GPU_THREADS, gpu_store, gpu_attention)
 		float *head = x + h * p.head_dim;
 
 		if (kv < 0)
-			rotate_head(p, head, p.q_norm, row.pos,
+			rotate_head(p, head, p.q_norm, turns_of(p, row.pos),
 			    [&](int d, float v) { head[d] = v; });
 		else if (kv < p.n_kv_heads)
-			store_key(p, head, row.pos, page_of(p, page, kv), nullptr);
+			store_key(p, head, turns_of(p, row.pos), row.pos, page_of(p, page, kv),
+			    nullptr);
 		else
 			store_value(p, head, row.pos, page_of(p, page, kv - p.n_kv_heads),
 			    nullptr);
