@@ -452,7 +452,7 @@ main(int argc, char *argv[])
 	    LOG_FORMAT_JSON : LOG_FORMAT_TEXT, sv.options.verbose);
 	b = (struct backend_options){ .name = sv.options.backend,
 		.isa = sv.options.isa, .pin = sv.options.pin,
-		.device = (int)sv.options.device };
+		.device = (int)sv.options.device, .gpu_step = sv.options.gpu_step };
 	if (options_threads(&sv.options, &b.n_threads, &e) != 0)
 		die(&e);
 	if (json_array_size(sv.options.bench) > 0 || sv.options.ppl[0] != '\0') {

@@ -171,13 +171,14 @@ gpu_forward(struct backend *b, const struct backend_row *rows, int n, float *log
 	struct gpu *g = b->state;
 	size_t used = put_tables(g, rows, n), bytes;
 	struct gpu_shape s = shape_of(g, rows, n);
+	uint32_t pass = (uint32_t)++g->n_passes;
 	int r;
 
 	if (g->dead)
 		return err_set(e, ERR_SYSTEM, "GPU: it has failed before");
 	if ((r = gpu_driver_use(&g->d, e)) != 0)
 		return r;
-	g->n_passes++;
+	memcpy(g->staging + g->pass_at, &pass, sizeof(pass));
 	bytes = g->tables_at + used * sizeof(int32_t);
 	if ((r = g->d.to_device_async(g->batch, g->staging, bytes, g->stream)) != 0)
 		return gpu_check(g, r, "copying a batch", e);
@@ -283,7 +284,8 @@ open_all(struct gpu *g, struct err *e)
 		return r;
 	if ((code = g->d.stream_create(&g->stream, STREAM_NON_BLOCKING)) != 0)
 		return gpu_check(g, code, "making a stream", e);
-	if ((r = gpu_upload(g, e)) != 0 || (r = gpu_memory_take(g, e)) != 0)
+	if ((r = gpu_upload(g, e)) != 0 || (r = gpu_memory_take(g, e)) != 0 ||
+	    (r = gpu_whole_open(g, e)) != 0)
 		return r;
 	if ((code = g->d.stream_wait(g->stream)) != 0)
 		return gpu_check(g, code, "clearing memory", e);
@@ -321,7 +323,8 @@ backend_gpu_open(const struct model *m, const struct backend_options *o,
 		.bytes_per_token = gpu_token_bytes(g), .memory_rate = gpu_memory_rate,
 		.ops = gpu_ops, .close = gpu_close, .state = g,
 	};
-	snprintf(b->name, sizeof(b->name), "gpu %.50s", g->device_name);
+	snprintf(b->name, sizeof(b->name), "gpu %.40s%s", g->device_name,
+	    g->whole.max_rows > 0 ? ", one launch a pass" : "");
 	snprintf(b->kv_format, sizeof(b->kv_format), "gpu f16 2 %.50s", g->device_name);
 	return 0;
 }

@@ -23,6 +23,7 @@
 	O(ATTEND, "attention") \
 	O(OUTPUT, "o and down") \
 	O(GATE, "gate and up") \
+	O(LAYERS, "layers")    \
 	O(FINAL, "norm")       \
 	O(HEAD, "head")        \
 	O(TOP, "top")          \
@@ -61,6 +62,7 @@ enum gpu_op {
 	K(store, "gpu_store", GPU_OP_STORE)                  \
 	K(attend, "gpu_attend", GPU_OP_ATTEND)               \
 	K(attend_rows, "gpu_attend_rows", GPU_OP_ATTEND)     \
+	K(whole, "gpu_whole_step", GPU_OP_LAYERS)            \
 	K(final, "gpu_final_rows", GPU_OP_FINAL)             \
 	K(hidden, "gpu_hidden_rows", GPU_OP_FINAL)           \
 	K(head_1, "gpu_head_i8_1", GPU_OP_HEAD)              \
@@ -95,6 +97,14 @@ struct gpu_layer {
 	const float *attn_norm, *attn_sub_norm, *ffn_norm, *ffn_sub_norm;
 	const float *q_norm, *k_norm;
 	uint16_t *cache;
+};
+
+/* The pass of few rows in one launch. */
+struct gpu_whole_host {
+	struct gpu_whole params;	/* what does not change from pass to pass */
+	void *base;			/* its packets and table of layers */
+	int n_blocks;
+	int32_t max_rows;		/* 0: none; not asked for, or not possible */
 };
 
 /* How a head is multiplied. */
@@ -171,10 +181,13 @@ struct gpu {
 	int32_t max_tiles;
 	uint64_t page_size;		/* elements of a page of one layer */
 
+	struct gpu_whole_host whole;
+
 	/* What changes from pass to pass, in host memory that the device reads, and
-	 * its copy on the device: rows, groups, wanted, tables, in this order. */
+	 * its copy on the device: number of the pass, rows, groups, wanted, tables, in
+	 * this order. */
 	char *staging;
-	size_t rows_at, groups_at, wanted_at, tables_at, staging_bytes;
+	size_t pass_at, rows_at, groups_at, wanted_at, tables_at, staging_bytes;
 	char *batch;
 	float *host_logits;		/* pinned, [GPU_HOST_ROWS, vocab] */
 	float *host_hidden;		/* pinned, [max_rows, f_stride] */
@@ -218,6 +231,15 @@ void gpu_wanted_give(const struct gpu *g, const struct backend_row *rows, int n)
 /* gpu_pages.c: as backend.h says. */
 int gpu_read_page(struct backend *b, int32_t page, int n, void *out, struct err *e);
 int gpu_write_page(struct backend *b, int32_t page, const void *in, struct err *e);
+
+/* gpu_whole.c: bytes of device memory that it wants at whole.base; make it ready, when that
+ * is there; whether a pass of this shape goes in one launch; what to launch it with: returns
+ * the bytes of shared memory. */
+size_t gpu_whole_bytes(struct gpu *g);
+int gpu_whole_open(struct gpu *g, struct err *e);
+bool gpu_whole_fits(const struct gpu *g, const struct gpu_shape *s);
+size_t gpu_whole_params(struct gpu *g, const struct gpu_shape *s,
+    const struct gpu_attention *a, struct gpu_whole *p);
 
 /* gpu_graph.c: the same, recorded the first time and replayed from then on. */
 int gpu_graph_step(struct gpu *g, const struct gpu_shape *s, struct err *e);

@@ -111,6 +111,7 @@ lay_out(struct gpu *g, struct arena *a)
 	g->logits = take(a, wanted * (size_t)g->m->config.vocab, f);
 	g->top_keys = take(a, wanted * GPU_TOP * GPU_TOP, sizeof(uint64_t));
 	g->top_done = take(a, wanted, sizeof(uint32_t));
+	g->whole.base = take(a, gpu_whole_bytes(g), 1);
 	g->batch = take(a, g->staging_bytes, 1);
 }
 
@@ -121,7 +122,8 @@ set_staging(struct gpu *g)
 	size_t n = (size_t)g->o.max_rows;
 	size_t table = ((size_t)g->o.n_ctx + KV_PAGE - 1) / KV_PAGE;
 
-	g->rows_at = 0;
+	g->pass_at = 0;
+	g->rows_at = 256;
 	g->groups_at = g->rows_at + n * sizeof(struct gpu_row);
 	g->wanted_at = g->groups_at + n * sizeof(struct gpu_group);
 	g->tables_at = g->wanted_at + (2 * n * sizeof(int32_t) + 255) / 256 * 256;

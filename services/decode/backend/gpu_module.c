@@ -43,5 +43,5 @@ gpu_module_kernel(const struct gpu_driver *d, void *module, const char *name, vo
 	*kernel = NULL;
 	r = d->module_function(kernel, module, name);
 	return r == 0 && d->cuda ? d->function_set(*kernel, CUDA_SHARED_MAX,
-	    GPU_WGMMA_SMEM) : r;
+	    GPU_CUDA_SMEM) : r;
 }

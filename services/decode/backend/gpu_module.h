@@ -14,7 +14,7 @@ int gpu_module_load(const struct gpu_driver *d, const char *device_name, void **
 enum { GPU_NOT_FOUND = 500 };
 
 /* A kernel of it by its name, which may have GPU_SMEM_MAX bytes of shared memory, and with
- * CUDA GPU_WGMMA_SMEM.  0 or a code of the runtime: GPU_NOT_FOUND for one that it does not
+ * CUDA GPU_CUDA_SMEM.  0 or a code of the runtime: GPU_NOT_FOUND for one that it does not
  * have, and *kernel is NULL. */
 int gpu_module_kernel(const struct gpu_driver *d, void *module, const char *name,
     void **kernel);

@@ -3,7 +3,7 @@
  * down.  Norm and quantisation are done by the blocks of a product for themselves, rotation
  * and the cache by attention; only if rows of one sequence stand together does storing need a
  * launch before.  For many rows products are GEMMs, and their rows are quantised by a launch
- * of its own.
+ * of its own.  Or, for few rows, all layers are one launch (gpu_whole.c).
  */
 #include <math.h>
 
@@ -169,16 +169,20 @@ group_shared(int32_t dim_stride)
 	return sizeof(uint16_t) * (2 * GPU_TILE * 32 + queries);
 }
 
-static void
-attention(struct step *t, const struct gpu_layer *l)
+/* A block per row and tile.  Rows of one sequence share what they read in the other kernel. */
+static bool
+few_attend(const struct step *t)
+{
+	return t->s->n_rows <= (t->s->stored ? GPU_FEW : t->g->part_rows);
+}
+
+static struct gpu_attention
+attention_of(const struct step *t, const struct gpu_layer *l)
 {
 	struct gpu *g = t->g;
 	const struct model_config *f = &g->m->config;
-	unsigned n = (unsigned)t->s->n_rows;
-	unsigned chunks = (unsigned)(f->n_kv_heads * g->chunks);
-	/* Rows of one sequence share what they read in the other kernel. */
-	bool few = t->s->n_rows <= (t->s->stored ? GPU_FEW : g->part_rows);
-	struct gpu_attention p = {
+
+	return (struct gpu_attention){
 		.batch = t->batch, .qkv = g->qkv, .q_norm = l->q_norm,
 		.k_norm = l->k_norm, .rotary = g->rotary, .cache = l->cache,
 		.part = g->part, .done = g->done, .out = g->att,
@@ -188,19 +192,40 @@ attention(struct step *t, const struct gpu_layer *l)
 		.group = g->group, .chunks = g->chunks,
 		.chunk_part = 65536 / g->chunks + 1, .n_tiles = t->s->n_tiles,
 		.n_rows = t->s->n_rows, .interleaved = f->rope_interleaved,
-		.stored = t->s->stored || !few, .eps = f->norm_eps,
+		.stored = t->s->stored || !few_attend(t), .eps = f->norm_eps,
 		.factor = (float)(1.4426950408889634 / sqrt((double)f->head_dim)),
 	};
+}
+
+static void
+attention(struct step *t, const struct gpu_layer *l)
+{
+	struct gpu *g = t->g;
+	unsigned n = (unsigned)t->s->n_rows;
+	unsigned chunks = (unsigned)(g->m->config.n_kv_heads * g->chunks);
+	struct gpu_attention p = attention_of(t, l);
 
 	if (p.stored)
 		launch(t, GPU_KERNEL_store, n, 1, 1, GPU_THREADS, 0, &p);
-	if (few)
+	if (few_attend(t))
 		launch(t, GPU_KERNEL_attend, n, chunks, (unsigned)t->s->n_tiles,
 		    GPU_ATTEND_THREADS, 0, &p);
 	else
 		launch(t, GPU_KERNEL_attend_rows, (unsigned)t->s->n_groups, chunks,
 		    (unsigned)(g->dim_stride + GPU_GROUP_DIMS - 1) / GPU_GROUP_DIMS,
 		    GPU_GROUP_THREADS, group_shared(g->dim_stride), &p);
+}
+
+/* All layers by one launch. */
+static void
+whole(struct step *t)
+{
+	struct gpu_attention a = attention_of(t, &t->g->layers[0]);
+	struct gpu_whole p;
+	size_t shared = gpu_whole_params(t->g, t->s, &a, &p);
+
+	launch(t, GPU_KERNEL_whole, (unsigned)t->g->whole.n_blocks, 1, 1,
+	    GPU_WHOLE_THREADS, shared, &p);
 }
 
 static void
@@ -219,6 +244,19 @@ one_layer(struct step *t, const struct gpu_layer *l)
 	    g->act_stride);
 	product(t, ADD, &l->down, g->act, g->act_stride, f->ffn, l->ffn_sub_norm, g->x,
 	    g->x_stride);
+}
+
+/* The state of all rows, by a launch for each step. */
+static void
+launches(struct step *t)
+{
+	struct gpu *g = t->g;
+	struct gpu_embed p = { .w = g->embed, .batch = t->batch, .x = g->x,
+		.x_stride = g->x_stride };
+
+	launch(t, GPU_KERNEL_embed, (unsigned)t->s->n_rows, 1, 1, GPU_THREADS, 0, &p);
+	for (int i = 0; i < g->m->config.n_layers; i++)
+		one_layer(t, &g->layers[i]);
 }
 
 static struct gpu_batch
@@ -321,12 +359,11 @@ gpu_step(struct gpu *g, const struct gpu_shape *s, struct err *e)
 {
 	struct step t = { .g = g, .s = s, .batch = batch(g), .e = e };
 	int32_t n = s->n_wanted < GPU_LOGITS_ROWS ? s->n_wanted : GPU_LOGITS_ROWS;
-	struct gpu_embed p = { .w = g->embed, .batch = t.batch, .x = g->x,
-		.x_stride = g->x_stride };
 
-	launch(&t, GPU_KERNEL_embed, (unsigned)s->n_rows, 1, 1, GPU_THREADS, 0, &p);
-	for (int i = 0; i < g->m->config.n_layers; i++)
-		one_layer(&t, &g->layers[i]);
+	if (gpu_whole_fits(g, s))
+		whole(&t);
+	else
+		launches(&t);
 	if (n > 0)
 		head(&t, 0, n);
 	return t.r;

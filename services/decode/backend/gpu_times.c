@@ -59,8 +59,9 @@ matrix_bytes(const struct gpu_matrix *m, int64_t rows)
 	return rows * (16 * (int64_t)m->units + 4 * (int64_t)m->n_groups);
 }
 
+/* whole: all layers were one launch. */
 static void
-count_bytes(struct gpu *g, const struct backend_row *rows, int n)
+count_bytes(struct gpu *g, const struct backend_row *rows, int n, bool whole)
 {
 	struct gpu_times *t = &g->times;
 	const struct gpu_layer *l = &g->layers[0];
@@ -69,12 +70,13 @@ count_bytes(struct gpu *g, const struct backend_row *rows, int n)
 	for (int i = 0; i < n; i++)
 		kv += (int64_t)(rows[i].pos + 1) * (int64_t)(g->page_size / GPU_PAGE *
 		    sizeof(uint16_t));
-	t->bytes[GPU_OP_QKV] += layers * matrix_bytes(&l->qkv, l->qkv.n_out);
-	t->bytes[GPU_OP_OUTPUT] += layers * (matrix_bytes(&l->o, l->o.n_out) +
-	    matrix_bytes(&l->down, l->down.n_out));
-	t->bytes[GPU_OP_GATE] += layers * matrix_bytes(&l->gate,
-	    2 * (int64_t)l->gate.n_out);
-	t->bytes[GPU_OP_ATTEND] += layers * kv;
+	t->bytes[whole ? GPU_OP_LAYERS : GPU_OP_QKV] += layers *
+	    matrix_bytes(&l->qkv, l->qkv.n_out);
+	t->bytes[whole ? GPU_OP_LAYERS : GPU_OP_OUTPUT] += layers *
+	    (matrix_bytes(&l->o, l->o.n_out) + matrix_bytes(&l->down, l->down.n_out));
+	t->bytes[whole ? GPU_OP_LAYERS : GPU_OP_GATE] += layers *
+	    matrix_bytes(&l->gate, 2 * (int64_t)l->gate.n_out);
+	t->bytes[whole ? GPU_OP_LAYERS : GPU_OP_ATTEND] += layers * kv;
 	t->bytes[GPU_OP_HEAD] += backend_dense_bytes(&g->m->head);
 }
 
@@ -82,6 +84,7 @@ int
 gpu_times_end(struct gpu *g, const struct backend_row *rows, int n, struct err *e)
 {
 	struct gpu_times *t = &g->times;
+	bool whole = false;
 	float ms;
 	int r;
 
@@ -94,10 +97,11 @@ gpu_times_end(struct gpu *g, const struct backend_row *rows, int n, struct err *
 	for (int i = 0; i + 1 < t->n; i++) {
 		if ((r = g->d.event_time(&ms, t->events[i], t->events[i + 1])) != 0)
 			return gpu_check(g, r, "reading a time", e);
+		whole |= t->ops[i] == GPU_OP_LAYERS;
 		t->calls[t->ops[i]]++;
 		t->ns[t->ops[i]] += (int64_t)((double)ms * 1e6);
 	}
-	count_bytes(g, rows, n);
+	count_bytes(g, rows, n, whole);
 	t->on = false;
 	return 0;
 }

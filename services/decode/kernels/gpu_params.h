@@ -24,7 +24,9 @@ enum {
 	GPU_GROUP_DIMS = 128,	/* of the values that it sums at once */
 	GPU_HEAD_DIM_MAX = 256,
 	GPU_WHOLE_THREADS = 512,
-	GPU_WHOLE_SHARED = 512,	/* bytes that the kernel itself needs */
+	GPU_WHOLE_SHARED = 2048,	/* bytes that the kernel itself needs */
+	GPU_WHOLE_CODES = 5 * 2 * 512 * 16,	/* codes on their way, with CUDA */
+	GPU_WHOLE_ATTEND = 16384,	/* and attention in it */
 	GPU_WHOLE_WAVES = GPU_WHOLE_THREADS / 32,
 	GPU_WHOLE_FOURS = 4,	/* fours of columns that a thread may have of a row */
 	GPU_GEMM_OUT = 128,	/* tile of a block of GEMM: outputs, rows */
@@ -41,6 +43,7 @@ enum {
 	GPU_SMEM = 57344,	/* bytes of activations that a block may have:
 				 * with its own it has to stay under: */
 	GPU_SMEM_MAX = 65536,
+	GPU_CUDA_SMEM = 176 << 10,	/* with CUDA; some have 40 KiB of their own */
 };
 
 /* Each kernel writes its id to host memory as it starts, so that after a fault
@@ -221,6 +224,7 @@ struct gpu_whole_layer {
 	const float *norms[N_WHOLE];	/* of what goes in, or NULL */
 	const float *q_norm, *k_norm;
 	uint16_t *cache;
+	const void *pad;		/* to a multiple of 16 bytes */
 };
 
 /* Of one product, the same in all layers.  Packets: value, and a flag above it that says
@@ -229,8 +233,9 @@ struct gpu_whole_product {
 	int32_t n_in, n_out;	/* multiples of 4; n_out of a gate counts pairs */
 	int32_t units;
 	int32_t n_tiles;	/* of 16 rows of the matrix, rounded up */
+	uint32_t block_part;	/* 2^20 by blocks of 256 columns, rounded up */
 	const uint64_t *in;	/* [n_rows, n_in] packets of floats */
-	uint64_t *in_q;		/* [n_rows, 16 * units + 2]: int8, factor, sum */
+	uint64_t *in_q;		/* [n_rows, 16 * units + 2]: int8, factor */
 	uint64_t *out;		/* [n_rows, n_out] */
 };
 
@@ -250,7 +255,7 @@ struct gpu_whole {
 	int32_t n_layers, n_rows;
 	int32_t each;		/* up to so many rows every block quantises for
 				 * itself; of more, one block for all */
-	int32_t acc_at, rest_at, room_at;	/* in shared memory, bytes, behind
+	int32_t codes_at, acc_at, rest_at, room_at;	/* in shared memory, bytes, behind
 				 * GPU_WHOLE_SHARED and the layers */
 	int32_t silu;
 	float eps;

@@ -20,6 +20,8 @@ DEVICE int mma_a_row(int j) { return tid() % 32 / 4 + 8 * j; }
 DEVICE int mma_a_unit(int) { return tid() % 4; }
 DEVICE int mma_b_row() { return tid() % 32 / 4; }
 DEVICE int mma_b_chunk(int) { return tid() % 4; }
+/* Whether the lane is the one that counts what it holds of b. */
+DEVICE bool mma_b_once() { return true; }
 DEVICE int mma_out(int e) { return tid() % 32 / 4 + 8 * (e / 2); }
 DEVICE int mma_row(int e) { return tid() % 4 * 2 + e % 2; }
 
@@ -38,6 +40,7 @@ DEVICE int mma_a_row(int) { return tid() % 16; }
 DEVICE int mma_a_unit(int j) { return j; }
 DEVICE int mma_b_row() { return tid() % 16; }
 DEVICE int mma_b_chunk(int j) { return j; }
+DEVICE bool mma_b_once() { return tid() % 32 < 16; }
 DEVICE int mma_out(int e) { return 2 * e + tid() % 32 / 16; }
 DEVICE int mma_row(int) { return tid() % 16; }
 
@@ -56,6 +59,7 @@ DEVICE int mma_a_row(int) { return tid() % 16; }
 DEVICE int mma_a_unit(int j) { return 2 * j + tid() % 32 / 16; }
 DEVICE int mma_b_row() { return tid() % 16; }
 DEVICE int mma_b_chunk(int j) { return 2 * j + tid() % 32 / 16; }
+DEVICE bool mma_b_once() { return true; }
 DEVICE int mma_out(int e) { return e + 8 * (tid() % 32 / 16); }
 DEVICE int mma_row(int) { return tid() % 16; }
 

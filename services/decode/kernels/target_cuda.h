@@ -139,6 +139,18 @@ spin(int tries)
 
 DEVICE int grid_size() { return (int)gridDim.x; }
 
+/* Sixteen bytes from memory to shared memory, while the thread goes on; all that it has
+ * asked for are there after copies_wait. */
+#define HAS_COPIES
+DEVICE void
+copy_ahead(u4 *to, const void *from)
+{
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16;"
+	    :: "r"((uint32_t)__cvta_generic_to_shared(to)), "l"(from) : "memory");
+}
+
+DEVICE void copies_wait() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
 /* What will be read soon is brought near; n: a multiple of 16. */
 DEVICE void
 fetch_ahead(const void *p, uint32_t n)
