@@ -11,10 +11,9 @@
 #include "gpu/bench.h"
 
 enum mode { SET, ADD, GATE };
-enum { LAYERS = 8, CUDA_SHARED_MAX = 8 };	/* as in gpu_module.c */
+enum { LAYERS = 8 };
 /* For an emulator: several tiles, and more columns than there are stages. */
 enum { SMALL_IN = 1280, SMALL_OUT = 160 };
-
 
 static const char *const mode_names[] = { "set", "add", "gate" };
 
@@ -34,17 +33,14 @@ enum { N_SHAPES = sizeof(shapes) / sizeof(shapes[0]) };
 static const struct variant {
 	const char *name;
 	unsigned out, rows;	/* of a block */
-	unsigned add_rows;	/* the same of a product that is added */
 	unsigned threads;
 	size_t shared;
 	bool tiled;			/* takes q in tiles */
 } variants[] = {
-	{ "gemm", GPU_GEMM_OUT, GPU_GEMM_ROWS, GPU_GEMM_ROWS, GPU_GEMM_THREADS, 0, false },
-	{ "wgmma", GPU_WGMMA_OUT, GPU_WGMMA_ROWS, GPU_WGMMA_ROWS, GPU_WGMMA_THREADS,
+	{ "gemm", GPU_GEMM_OUT, GPU_GEMM_ROWS, GPU_GEMM_THREADS, 0, false },
+	{ "wgmma", GPU_WGMMA_OUT, GPU_WGMMA_ROWS, GPU_WGMMA_THREADS, GPU_WGMMA_SMEM, true },
+	{ "wgmma160", GPU_WGMMA_OUT, GPU_WGMMA_ROWS_MORE, GPU_WGMMA_THREADS,
 	    GPU_WGMMA_SMEM, true },
-	{ "wgmma160", GPU_WGMMA_OUT, GPU_WGMMA_ROWS_MORE, GPU_WGMMA_ROWS_MORE,
-	    GPU_WGMMA_THREADS, GPU_WGMMA_SMEM, true },
-	{ "wgmma256", 256, GPU_WGMMA_ROWS, GPU_WGMMA_ROWS_MORE, 512, 2 * GPU_WGMMA_SMEM, true },
 };
 enum { N_VARIANTS = sizeof(variants) / sizeof(variants[0]) };
 
@@ -63,7 +59,7 @@ launch(struct bench *b, void *arg, struct err *e)
 {
 	const struct work *w = arg;
 	unsigned rows = (unsigned)w->p.n_rows;
-	unsigned tile = w->shape->mode == ADD ? w->v->add_rows : w->v->rows;
+	unsigned tile = w->v->rows;
 	int r = 0;
 
 	for (int i = 0; i < w->n_matrices && r == 0; i++) {
@@ -146,8 +142,6 @@ measure(struct bench *b, struct work *w, int rows, float *first, struct err *e)
 	r = gpu_module_kernel(&b->d, b->module, name, &w->kernel);
 	if (r == GPU_NOT_FOUND)
 		return 0;
-	if (r == 0 && b->d.cuda)
-		r = b->d.function_set(w->kernel, CUDA_SHARED_MAX, (int)w->v->shared);
 	if ((r = bench_check(b, r, name, e)) != 0 ||
 	    (r = bench_kernel(b, "gpu_quantise", &w->quantise, e)) != 0 ||
 	    (r = compare(b, w, first, e)) != 0 || (r = print_quantise(b, w, e)) != 0)

@@ -12,10 +12,10 @@
  */
 #include "wgmma.h"
 
-/* What is in shared memory for tiles of N rows and OUT outputs. */
-template<int N, int OUT> struct wgmma_stages {
-	enum { SIZE = 128 * N, COUNT = (GPU_WGMMA_SMEM * (OUT / 128) - 1024) / SIZE };
-	enum { STRIDE = OUT + 4 };	/* of the sums of a row, at the end */
+/* What is in shared memory for tiles of N rows. */
+template<int N> struct wgmma_stages {
+	enum { SIZE = 128 * N, COUNT = (GPU_WGMMA_SMEM - 1024) / SIZE };
+	enum { STRIDE = GPU_WGMMA_OUT + 4 };	/* of the sums of a row, at the end */
 	static_assert(STRIDE * N * 4 <= COUNT * SIZE);
 
 	uint8_t *at;
@@ -34,8 +34,8 @@ wgmma_ask(const gpu_product &p, int base, int block, u4 *w)
 }
 
 /* By one thread: activations into stage t, at slot t % COUNT. */
-template<int N, int OUT> DEVICE void
-wgmma_fetch(const gpu_product &p, int t, int slot, const wgmma_stages<N, OUT> &s)
+template<int N> DEVICE void
+wgmma_fetch(const gpu_product &p, int t, int slot, const wgmma_stages<N> &s)
 {
 	barrier_expect(&s.full[slot], s.SIZE);
 	copy_ahead(s.at + slot * s.SIZE, p.q + 128 * ((size_t)t * p.q_rows + bx() * N), s.SIZE,
@@ -48,14 +48,14 @@ struct wgmma_turn {
 };
 
 /* When all waves have read the stage two before stage t, what comes next takes its slot. */
-template<int N, int OUT> DEVICE void
-wgmma_refill(const gpu_product &p, int t, wgmma_turn at, const wgmma_stages<N, OUT> &s)
+template<int N> DEVICE void
+wgmma_refill(const gpu_product &p, int t, wgmma_turn at, const wgmma_stages<N> &s)
 {
 	int slot = at.slot < 2 ? at.slot - 2 + s.COUNT : at.slot - 2;
 
 	if (tid() == 0 && t >= 2 && t - 2 + s.COUNT < p.w.units / 2) {
 		barrier_wait(&s.free[slot], at.slot < 2 ? at.parity ^ 1 : at.parity);
-		wgmma_fetch<N, OUT>(p, t - 2 + s.COUNT, slot, s);
+		wgmma_fetch<N>(p, t - 2 + s.COUNT, slot, s);
 	}
 	sync_wave();
 }
@@ -65,8 +65,8 @@ wgmma_refill(const gpu_product &p, int t, wgmma_turn at, const wgmma_stages<N, O
  * is on its way when the registers of the one before are written, so in the second half
  * of a stage the one before has been read.
  */
-template<int N, int OUT> DEVICE void
-wgmma_block(const gpu_product &p, int block, const u4 *w, const wgmma_stages<N, OUT> &s,
+template<int N> DEVICE void
+wgmma_block(const gpu_product &p, int block, const u4 *w, const wgmma_stages<N> &s,
     wgmma_turn *turn, int *acc)
 {
 	u4 a[2][2];
@@ -79,7 +79,7 @@ wgmma_block(const gpu_product &p, int block, const u4 *w, const wgmma_stages<N, 
 			barrier_wait(&s.full[turn->slot], turn->parity);
 		wgmma_wait<1>();
 		if (i % 2 == 0)
-			wgmma_refill<N, OUT>(p, 2 * block + i / 2, *turn, s);
+			wgmma_refill<N>(p, 2 * block + i / 2, *turn, s);
 		else if (block + i > 1 && tid() % 32 == 0)
 			barrier_arrive(&s.free[(turn->slot > 0 ? turn->slot : s.COUNT) - 1]);
 		c[0] = codes_of(w[0], i);
@@ -146,15 +146,15 @@ wgmma_store(float *to, f4 y, int n)
 		to[2] = MODE == PRODUCT_ADD ? to[2] + y.z : y.z;
 }
 
-template<product_mode MODE, int N, int OUT> DEVICE void
+template<product_mode MODE, int N> DEVICE void
 wgmma_put(const gpu_product &p, const int *sums)
 {
-	enum { LANES = (MODE == PRODUCT_GATE ? OUT / 2 : OUT) / 4 };
-	enum { STEP = 2 * OUT / LANES };
+	enum { LANES = (MODE == PRODUCT_GATE ? GPU_WGMMA_OUT / 2 : GPU_WGMMA_OUT) / 4 };
+	enum { STEP = GPU_WGMMA_THREADS / LANES };
 	int at = tid() % LANES * 4, out = by() * LANES * 4 + at, first = bx() * N;
 	int col = MODE == PRODUCT_GATE ? at / 16 * 32 + at % 16 : at;
 	int n_rows = min_i(N, p.n_rows - first);
-	const float *scales = p.w.scales + by() * OUT + col;
+	const float *scales = p.w.scales + by() * GPU_WGMMA_OUT + col;
 	f4 w, up = { 0, 0, 0, 0 };
 
 	if (out >= p.w.n_out)
@@ -163,7 +163,7 @@ wgmma_put(const gpu_product &p, const int *sums)
 	if (MODE == PRODUCT_GATE)
 		up = *(const f4 *)(scales + GPU_GATE_ROWS);
 	UNROLLED_4 for (int r = tid() / LANES; r < n_rows; r += STEP) {
-		const int *from = sums + r * (OUT + 4) + col;
+		const int *from = sums + r * wgmma_stages<N>::STRIDE + col;
 		float scale = p.q_scale[first + r];
 		int sum = p.q_sum[first + r];
 		f4 y = wgmma_values(from, sum, w, scale);
@@ -176,15 +176,15 @@ wgmma_put(const gpu_product &p, const int *sums)
 	}
 }
 
-template<product_mode MODE, int N, int OUT> DEVICE void
+template<product_mode MODE, int N> DEVICE void
 wgmma(const gpu_product &p)
 {
 	DYNAMIC_SHARED(smem);
-	SHARED uint64_t barriers[2][wgmma_stages<N, OUT>::COUNT];
-	const wgmma_stages<N, OUT> s = { smem + (-shared_address(smem) & 1023), barriers[0],
+	SHARED uint64_t barriers[2][wgmma_stages<N>::COUNT];
+	const wgmma_stages<N> s = { smem + (-shared_address(smem) & 1023), barriers[0],
 		barriers[1] };
 	int n = MODE == PRODUCT_GATE ? 2 * p.w.n_out : p.w.n_out;
-	int base = by() * OUT + tid() / 32 * 16;
+	int base = by() * GPU_WGMMA_OUT + tid() / 32 * 16;
 	int acc[N / 2];
 	wgmma_turn turn = { 0, 0 };
 	u4 w[2], next[2];
@@ -193,38 +193,35 @@ wgmma(const gpu_product &p)
 		base = 0;
 	if (tid() < s.COUNT) {
 		barrier_make(&s.full[tid()], 1);
-		barrier_make(&s.free[tid()], OUT / 16);
+		barrier_make(&s.free[tid()], GPU_WGMMA_OUT / 16);
 	}
 	barriers_made();
 	wgmma_ask(p, base, 0, next);
 	wait_for_last();
 	if (tid() == 0)
 		for (int t = 0; t < s.COUNT && t < p.w.units / 2; t++)
-			wgmma_fetch<N, OUT>(p, t, t, s);
+			wgmma_fetch<N>(p, t, t, s);
 	sync_wave();
 	ROLLED for (int block = 0; block < p.w.units / 4; block++) {
 		w[0] = next[0];
 		w[1] = next[1];
 		if (block + 1 < p.w.units / 4)
 			wgmma_ask(p, base, block + 1, next);
-		wgmma_block<N, OUT>(p, block, w, s, &turn, acc);
+		wgmma_block<N>(p, block, w, s, &turn, acc);
 	}
 	wgmma_wait<0>();
 	sync();
 	wgmma_give<N, s.STRIDE>(acc, (int *)s.at);
-	wgmma_put<MODE, N, OUT>(p, (const int *)s.at);
+	wgmma_put<MODE, N>(p, (const int *)s.at);
 }
 
-/* Two blocks of 128 outputs to a multiprocessor, or one of 256, which reads less. */
-#define WGMMA(name, MODE, rows, outs)                                                 \
-	KERNEL_BLOCKS(2 * outs, 256 / outs, name, gpu_product) { wgmma<MODE, rows, outs>(p); }
-WGMMA(gpu_wgmma_set, PRODUCT_SET, GPU_WGMMA_ROWS, GPU_WGMMA_OUT)
-WGMMA(gpu_wgmma_add, PRODUCT_ADD, GPU_WGMMA_ROWS, GPU_WGMMA_OUT)
-WGMMA(gpu_wgmma_gate, PRODUCT_GATE, GPU_WGMMA_ROWS, GPU_WGMMA_OUT)
-WGMMA(gpu_wgmma160_add, PRODUCT_ADD, GPU_WGMMA_ROWS_MORE, GPU_WGMMA_OUT)
-WGMMA(gpu_wgmma256_set, PRODUCT_SET, GPU_WGMMA_ROWS, 256)
-WGMMA(gpu_wgmma256_add, PRODUCT_ADD, GPU_WGMMA_ROWS_MORE, 256)
-WGMMA(gpu_wgmma256_gate, PRODUCT_GATE, GPU_WGMMA_ROWS, 256)
+/* Two blocks to a multiprocessor: one multiplies while the other begins or ends. */
+#define WGMMA(name, MODE, rows)                                              \
+	KERNEL_BLOCKS(GPU_WGMMA_THREADS, 2, name, gpu_product) { wgmma<MODE, rows>(p); }
+WGMMA(gpu_wgmma_set, PRODUCT_SET, GPU_WGMMA_ROWS)
+WGMMA(gpu_wgmma_add, PRODUCT_ADD, GPU_WGMMA_ROWS)
+WGMMA(gpu_wgmma_gate, PRODUCT_GATE, GPU_WGMMA_ROWS)
+WGMMA(gpu_wgmma160_add, PRODUCT_ADD, GPU_WGMMA_ROWS_MORE)
 #undef WGMMA
 
 #endif
