@@ -130,7 +130,11 @@ spin(int tries)
 	__builtin_amdgcn_s_sleep(1);
 }
 
-DEVICE int grid_size() { return (int)__builtin_amdgcn_grid_size_x() / (int)__builtin_amdgcn_workgroup_size_x(); }
+DEVICE int
+grid_size()
+{
+	return (int)__builtin_amdgcn_grid_size_x() / (int)__builtin_amdgcn_workgroup_size_x();
+}
 
 /* There is no instruction for it. */
 DEVICE void fetch_ahead(const void *, uint32_t) { }
