@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "backend/gpu_driver.h"
+#include "backend/gpu_module.h"
 #include "gpu_world.h"
 #include "kernels/gpu_params.h"
 
@@ -120,7 +121,7 @@ launch(struct sequence *q, const char *kernel, int x, int z, unsigned threads, s
 		(unsigned)(p.n_kv_heads * p.chunks), (unsigned)z };
 	void *function;
 
-	ck_assert_int_eq(q->d.module_function(&function, q->module, kernel), 0);
+	ck_assert_int_eq(gpu_module_kernel(&q->d, q->module, kernel, &function), 0);
 	ck_assert_int_eq(gpu_driver_launch(&q->d, function, grid, threads,
 	    (unsigned)shared, NULL, &p), 0);
 	ck_assert_int_eq(q->d.stream_wait(NULL), 0);
