@@ -20,7 +20,7 @@ for target in gfx11 sm90; do
 	LD_LIBRARY_PATH=$build/gpu/$target timeout 300 "$bench" --small >"$out" 2>&1 ||
 	    fail "gpu_bench fails on $target"
 	for what in gpu_measure_read gpu_measure_copy gpu_gemv_set_1 gpu_gemv_add_8 \
-	    gpu_gemv_gate_4 gpu_gemm_gate gpu_attend_rows "one block a head" gpu_top_keys \
+	    gpu_gemv_gate_4 gpu_gemm_gate "last rows" "one block a head" gpu_top_keys \
 	    "empty launch"; do
 		grep -q "$what" "$out" || fail "$target: no line of $what"
 	done
