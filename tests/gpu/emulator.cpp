@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-enum { STACK = 64 << 10, SHARED_MAX = 202 << 10, WAVE = 32 };
+enum { STACK = 64 << 10, SHARED_MAX = 101 << 10, WAVE = 32 };
 enum { WAVES_MAX = EMULATED_THREADS_MAX / WAVE, SPINS_MAX = 1000 };
 enum state { READY, SPINNING, AT_WAVE, AT_BLOCK, DONE };
 
