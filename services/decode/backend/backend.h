@@ -68,7 +68,7 @@ struct backend_options {
 	bool pin;		/* cpu: each thread stays on one processor */
 	int device;		/* gpu: its number, from 0 */
 	const char *gpu_step;	/* gpu: "launches", "whole": of few rows all layers in
-				 * one launch, where that is possible; NULL: launches */
+				 * one launch, where model and device can; NULL: launches */
 	int32_t n_pages;	/* KV pages to take memory for */
 	int32_t max_rows;	/* of one batch, 1..BACKEND_ROWS_MAX */
 	bool more_rows;		/* or as many more as the backend likes */

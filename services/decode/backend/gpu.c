@@ -238,6 +238,14 @@ gpu_close(struct backend *b)
 	*b = (struct backend){ 0 };
 }
 
+/* Not every device has a code object with these. */
+static bool
+may_be_missing(int kernel)
+{
+	return kernel == GPU_KERNEL_whole || (kernel >= GPU_KERNEL_wgmma_set &&
+	    kernel <= GPU_KERNEL_wgmma160_add);
+}
+
 /* Kernels that only one target has stay NULL elsewhere. */
 static int
 load_code(struct gpu *g, struct err *e)
@@ -248,8 +256,7 @@ load_code(struct gpu *g, struct err *e)
 		int code = gpu_module_kernel(&g->d, g->module, kernel_names[i],
 		    &g->functions[i]);
 
-		if (code != GPU_NOT_FOUND || i < GPU_KERNEL_wgmma_set ||
-		    i > GPU_KERNEL_wgmma160_add)
+		if (code != GPU_NOT_FOUND || !may_be_missing(i))
 			r = gpu_check(g, code, kernel_names[i], e);
 	}
 	return r;

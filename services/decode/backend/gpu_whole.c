@@ -205,7 +205,7 @@ gpu_whole_open(struct gpu *g, struct err *e)
 {
 	int r;
 
-	if (!is_asked_for(g) || !suits(g))
+	if (!is_asked_for(g) || !suits(g) || g->functions[GPU_KERNEL_whole] == NULL)
 		return 0;
 	if ((r = choose_size(g, e)) != 0)
 		return r;

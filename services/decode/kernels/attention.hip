@@ -339,7 +339,8 @@ each_output(const gpu_attention &p, const heads &h, F f)
 	int j = wave() % GPU_HEADS;
 
 	if (j < h.n)
-		ROLLED for (int d = wave() / GPU_HEADS * 32 + tid() % 32; d < p.head_dim; d += 8 * WAVES)
+		ROLLED for (int d = wave() / GPU_HEADS * 32 + tid() % 32; d < p.head_dim;
+		    d += 8 * WAVES)
 			f(j, d);
 }
 

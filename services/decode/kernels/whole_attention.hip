@@ -19,8 +19,8 @@ whole_part(const gpu_whole &p, const whole_place &at)
 {
 	const gpu_attention &a = p.attention;
 
-	return p.parts + (((size_t)at.row * (a.n_kv_heads * a.chunks) + at.chunk) * a.n_tiles + at.tile) *
-	    GPU_HEADS * (a.dim_stride + 2);
+	return p.parts + (((size_t)at.row * (a.n_kv_heads * a.chunks) + at.chunk) * a.n_tiles +
+	    at.tile) * GPU_HEADS * (a.dim_stride + 2);
 }
 
 /* Query heads of a block, and its key and value, as floats: a wave has one. */
