@@ -53,7 +53,6 @@ case tidy in *"${TESTS_ONLY:-}"*) tidy ;; esac
 # The longest first: none of them should be left over at the end.
 long='/test_(gpu|bus_faults|attention|gateway_resume|gpu_report|neon)([.]sh)?$'
 export CK_TIMEOUT_MULTIPLIER="${CK_TIMEOUT_MULTIPLIER:-10}"
-export CK_MAX_MSG_SIZE=1000000	# a stream that ended badly is shown whole
 for t in tests/e2e/test_*.sh "$@"; do
 	case $t in *"${TESTS_ONLY:-}"*) [ ! -e "$t" ] || echo "$t" ;; esac
 done | awk -v long="$long" '$0 ~ long { print; next } { rest = rest $0 "\n" } END { printf "%s", rest }' |
