@@ -69,4 +69,10 @@ int bench_attention(struct bench *b, struct err *e);
 int bench_top(struct bench *b, struct err *e);
 int bench_launches(struct bench *b, struct err *e);
 
+/* The products of a layer of 2B4T: name, mode, rows of the matrix (of gate and up together),
+ * columns. */
+#define BENCH_2B4T(set, add, gate)                                           \
+	{ "qkv", set, 3840, 2560 }, { "o", add, 2560, 2560 },                \
+	{ "gate and up", gate, 13824, 2560 }, { "down", add, 2560, 6912 }
+
 #endif

@@ -23,10 +23,7 @@ static const struct shape {
 	int n_rows;		/* of the matrix, of gate and up together */
 	int n_in;
 } shapes[] = {
-	{ "qkv", SET, 3840, 2560 },
-	{ "o", ADD, 2560, 2560 },
-	{ "gate and up", GATE, 13824, 2560 },
-	{ "down", ADD, 2560, 6912 },
+	BENCH_2B4T(SET, ADD, GATE),
 };
 enum { N_SHAPES = sizeof(shapes) / sizeof(shapes[0]) };
 

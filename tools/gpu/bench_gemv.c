@@ -19,10 +19,7 @@ static const struct shape {
 				 * all the weights are */
 	int n_in;
 } shapes[] = {
-	{ "qkv", SET, 3840, 2560 },
-	{ "o", ADD, 2560, 2560 },
-	{ "gate and up", GATE, 13824, 2560 },
-	{ "down", ADD, 2560, 6912 },
+	BENCH_2B4T(SET, ADD, GATE),
 	{ "large", SET, 16384, 8192 },
 	{ "one launch", SET, 0, 2560 },
 	{ "one launch", GATE, 0, 2560 },
