@@ -10,7 +10,8 @@
 #include "kv_cache.h"
 #include "slow.h"
 
-enum { PAGES = 24, SEQS = 6, LEN = 8 * KV_PAGE, PINS = 4, RESERVED = 8 };
+enum { PAGES = 24, SEQS = 6, LEN = 8 * KV_PAGE, PINS = 4, RESERVED = 8,
+	ROUNDS = SLOW ? 4000 : 20000 };
 
 struct seq {
 	bool open;
@@ -268,16 +269,17 @@ START_TEST(nothing_is_mixed_up_and_nothing_is_lost)
 {
 	if (_i == 1)
 		w.c.tree.mask = 0;	/* all in one bucket */
-	for (int i = 0; i < (SLOW ? 4000 : 20000); i++) {
+	for (int i = 0; i < ROUNDS; i++) {
 		act();
 		check_contents();
 		check_counts();
 		check_lists();
 	}
-	ck_assert_int_gt(w.n_found, 300);
-	ck_assert_int_gt(w.n_parts, 300);
-	ck_assert_int_gt(w.n_refused, 50);
-	ck_assert_int_gt(w.c.tree.n_evictions, 300);
+	/* each way was gone often, not once by chance */
+	ck_assert_int_gt(w.n_found, ROUNDS / 67);
+	ck_assert_int_gt(w.n_parts, ROUNDS / 67);
+	ck_assert_int_gt(w.n_refused, ROUNDS / 400);
+	ck_assert_int_gt(w.c.tree.n_evictions, ROUNDS / 67);
 	for (int i = 0; i < SEQS; i++)
 		if (w.seqs[i].open)
 			end(&w.seqs[i]);
