@@ -2,8 +2,8 @@
  * bitnet_decode -- the decode worker.  Interface: proto/decode.h.
  *
  * Exit status: 0 after SIGTERM or what was asked; 1 if the port or the runtime
- * directory is taken, memory is short or the backend died; 2 for unusable
- * arguments or files.
+ * directory is taken, memory is short, a result cannot be written or the
+ * backend died; 2 for unusable arguments or files.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -11,19 +11,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bench.h"
 #include "clock.h"
 #include "conf.h"
-#include "kl.h"
+#include "load.h"
 #include "log.h"
 #include "loop.h"
-#include "model/model_guard.h"
+#include "measure.h"
 #include "notify.h"
 #include "ops.h"
-#include "ppl.h"
 #include "request.h"
 #include "store_start.h"
-#include "topology.h"
 #include "warmup.h"
 
 enum {
@@ -50,7 +47,8 @@ static const struct conf_program program = {
 	    "directory.\n"
 	    "Exit status: 0 after SIGTERM; 1 if the port or the runtime "
 	    "directory is in\n"
-	    "use or memory is short; 2 for unusable arguments or files.\n"
+	    "use, memory is short or a result cannot be written; 2 for unusable\n"
+	    "arguments or files.\n"
 	    "Examples:\n"
 	    "  bitnet_decode --model models/halo-demo.h1b --port 8080\n"
 	    "  bitnet_decode --model models/halo-demo.h1b --bench 64 --json\n"
@@ -68,7 +66,8 @@ static void
 die(const struct err *e)
 {
 	log_error("%s", e->text);
-	exit(e->code == ERR_EXISTS || e->code == ERR_NO_MEMORY ? 1 : 2);
+	exit(e->code == ERR_EXISTS || e->code == ERR_NO_MEMORY ||
+	    e->code == ERR_STORAGE ? 1 : 2);
 }
 
 static void
@@ -192,129 +191,6 @@ on_tick(void *arg)
 		alive_ms = now;
 		beats = now_beats;
 	}
-}
-
-static void
-choose_template(struct service *sv)
-{
-	const char *wanted = sv->options.chat_template;
-	bool own = strcmp(wanted, "auto") == 0, *known = &sv->own_template;
-	struct err e = { 0 };
-
-	if (!own && template_choose(wanted, &sv->template, &e) != 0)
-		die(&e);
-	if (own)
-		sv->template = template_recognise(sv->model.chat_template,
-		    sv->model.n_chat_template, known);
-	if (template_check(sv->template, sv->tokenizer, &e) != 0) {
-		if (!own)
-			die(&e);
-		log_warn("%s, using 'plain': see --chat-template", e.text);
-		sv->template = template_find("plain");
-		*known = false;
-	} else if (own && !*known && sv->model.n_chat_template == 0) {
-		log_info("the model has no chat template, using '%s': see "
-		    "--chat-template", template_name(sv->template));
-	} else if (own && !*known) {
-		log_warn("the model's chat template is not known here, using "
-		    "'%s': see --chat-template", template_name(sv->template));
-	}
-}
-
-/* The weights, where and how --pages, --mlock and --threads want them. */
-static void
-open_model(struct service *sv, int n_threads)
-{
-	const struct decode_options *o = &sv->options;
-	struct model_open_options mo = { .pages = options_pages(o) };
-	struct model *m = &sv->model;
-	struct topology_set mask;
-	struct topology top;
-	struct err e = { 0 };
-	size_t huge;
-
-	topology_mask(&mask);
-	topology_read("", &mask, &top);
-	if (n_threads > top.n_cpus)
-		log_warn("--threads %d: more than the %d processors it may use, "
-		    "they will wait for each other", n_threads, top.n_cpus);
-	mo.n_threads = n_threads > 0 ? n_threads : topology_threads(&top);
-	mo.nodes = top.nodes;
-	if (model_open_with(o->model, &mo, m, &e) != 0)
-		die(&e);
-	model_guard(m, o->model);
-	if (o->mlock && model_lock(m, &e) != 0)
-		log_warn("%s, ignoring", e.text);
-	huge = memory_huge(m->map, m->map_size);
-	log_info("weights: %zu MiB, of which %zu in 2 MiB pages (%s)",
-	    m->map_size >> 20, (huge < m->map_size ? huge : m->map_size) >> 20,
-	    m->mapped ? "the file is mapped" : m->memory.reserved ? "reserved" :
-	    "transparent");
-}
-
-/* Model, tokenizer, backend: whatever --bench and --ppl need, too. */
-static void
-load(struct service *sv, struct backend_options *b)
-{
-	const struct decode_options *o = &sv->options;
-	struct err e = { 0 };
-
-	open_model(sv, b->n_threads);
-	if (sv->model.note[0] != '\0')
-		log_info("%s: %s", o->model, sv->model.note);
-	if (tokenizer_load(sv->model.tokenizer, sv->model.n_tokenizer,
-	    &sv->tokenizer, &e) != 0 ||
-	    options_size(o, &sv->model, b, &e) != 0)
-		die(&e);
-	if (tokenizer_n_vocab(sv->tokenizer) > sv->model.config.vocab) {
-		log_error("%s: the tokenizer has %d tokens, the model %d",
-		    o->model, (int)tokenizer_n_vocab(sv->tokenizer),
-		    (int)sv->model.config.vocab);
-		exit(2);
-	}
-	choose_template(sv);
-	if (backend_open(&sv->model, b, &sv->backend, &e) != 0)
-		die(&e);
-	b->max_rows = sv->backend.max_rows;
-	sv->n_ctx = b->n_ctx;
-	sv->model_id = o->model_id[0] != '\0' ? o->model_id : sv->model.name;
-}
-
-/* --bench and --ppl: no sockets; ends the process. */
-static void
-measure(struct service *sv, struct backend_options *b)
-{
-	const struct decode_options *o = &sv->options;
-	struct bench_options bench = {
-		.n_threads = b->n_threads, .n_ctx = b->n_ctx,
-		.n_pages = b->n_pages, .max_rows = b->max_rows, .json = o->json,
-		.pin = o->pin, .repeats = (int)o->bench_repeats, .batch = (int)o->bench_batch,
-	};
-	struct ppl_options ppl = {
-		.path = o->ppl, .context = (int32_t)o->context,
-		.n_windows = (int32_t)o->ppl_windows, .n_ctx = b->n_ctx,
-		.n_pages = b->n_pages, .max_rows = b->max_rows, .json = o->json,
-		.progress = isatty(STDERR_FILENO),
-	};
-	struct backend_options other = *b;
-	struct err e = { 0 };
-	int r;
-
-	if (o->kl_backend[0] != '\0')
-		other.name = o->kl_backend;
-	if ((r = ppl_protocol_parse(o->ppl_protocol, &ppl.protocol, &ppl.stride, &e)) != 0)
-		die(&e);
-	if (o->kl_against[0] != '\0')
-		r = kl_run(&ppl, &sv->model, sv->tokenizer, &sv->backend,
-		    o->kl_against, &other, stdout, &e);
-	else if (o->ppl[0] != '\0')
-		r = ppl_run(&ppl, &sv->model, sv->tokenizer, &sv->backend,
-		    stdout, &e);
-	else if ((r = options_depths(o, &bench, &e)) == 0)
-		r = bench_run(&bench, &sv->model, &sv->backend, stdout, &e);
-	if (r != 0)
-		die(&e);
-	exit(fflush(stdout) == 0 ? 0 : 1);
 }
 
 /* Are the logits those of the file's probe?  If not, nothing is served.  And how
@@ -456,8 +332,9 @@ main(int argc, char *argv[])
 	if (options_threads(&sv.options, &b.n_threads, &e) != 0)
 		die(&e);
 	if (json_array_size(sv.options.bench) > 0 || sv.options.ppl[0] != '\0') {
-		load(&sv, &b);
-		measure(&sv, &b);
+		if (load(&sv, &b, &e) != 0 || measure(&sv, &b, &e) != 0)
+			die(&e);
+		return 0;
 	}
 	sv.runtime_dir = conf_runtime_dir(sv.options.runtime_dir);
 	sv.started_ms = clock_ms();
@@ -470,7 +347,8 @@ main(int argc, char *argv[])
 	    (sv.options.port != 0 && ops_start(&sv, &web, &e) != 0))
 		die(&e);
 	open_record(&sv);
-	load(&sv, &b);
+	if (load(&sv, &b, &e) != 0)
+		die(&e);
 	check_logits(&sv, &b);
 	start_engine(&sv, &b);
 	store_start(&sv);

@@ -289,6 +289,18 @@ START_TEST(bench_and_ppl_print_json_and_need_no_socket)
 }
 END_TEST
 
+START_TEST(a_result_that_cannot_be_written_is_an_error)
+{
+	const char *const ppl[] = { "/bin/sh", "-c", "exec " BUILD
+		"/bin/bitnet_decode --model " WORKER_MODEL " --mlock=false --ppl "
+		"models/README.md --context 128 --ppl-windows 1 >/dev/full", NULL };
+
+	ck_assert_int_eq(process_run(w.dir, ppl, text, sizeof(text)), 1);
+	ck_assert_msg(strstr(text, "the result cannot be written: No space left "
+	    "on device") != NULL, "%s", text);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -312,6 +324,7 @@ main(void)
 	tcase_add_test(t, sockets_are_for_owner_and_group_alone);
 	tcase_add_test(t, the_ready_line_says_what_runs);
 	tcase_add_test(t, bench_and_ppl_print_json_and_need_no_socket);
+	tcase_add_test(t, a_result_that_cannot_be_written_is_an_error);
 	tcase_add_test(t, it_starts_again_after_kill_9_in_the_same_directory);
 	suite_add_tcase(suite, t);
 	srunner_set_fork_status(r, CK_NOFORK);	/* NNG */
