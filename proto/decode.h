@@ -99,9 +99,9 @@ enum {
  * those, what was in the KV cache already; tokens), queue_ms, prefill_ms; and
  * with finish, which adds n_generated and decode_ms.  logprobs has one element
  * per token if asked for:
- * {id, logprob, text_b64, top: [{id, logprob, text_b64}]}.  Those of a prompt are
- * the same, without logprob and top for the first token, and with special: true
- * for one that no text has.
+ * {id, logprob, text_b64, top: [{id, logprob, text_b64}]}, and special: true for a
+ * token that is not in the text.  Those of a prompt are the same, without logprob
+ * and top for the first token.
  */
 #define DECODE_PIECE(F) DECODE_ID(F)                                          \
 	F(INT, seq, 0, DECODE_CTX_MAX, NULL, "", "index of the first token")  \
@@ -179,6 +179,8 @@ enum {
 	F(INT, lease_ms, 100, 86400000, "2000", "ms", "without an ack it ends") \
 	F(INT, solo_seq, -1, DECODE_CTX_MAX, "-1", "",                        \
 	    "nobody else is in its steps until this token is made")           \
+	F(STR, fingerprint, 0, 64, "\"\"", "hex",                             \
+	    "of the weights that are to answer, else LOADING; \"\": any")     \
 	F(STR, request, 0, 128, "\"\"", "bytes", "what its client's request is called, in logs") \
 	F(STR, trace, 0, 64, "\"\"", "bytes", "its W3C traceparent, likewise") \
 	DECODE_SESSION_OF(F)

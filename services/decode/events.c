@@ -99,6 +99,25 @@ bytes_json(const char *bytes, size_t n)
 	return v;
 }
 
+/* Of some vocabularies these are control tokens, and yet who reads the text has
+ * to see where thoughts begin and end. */
+static bool
+is_thought_mark(const char *bytes, size_t n)
+{
+	return (n == 7 && memcmp(bytes, "<think>", 7) == 0) ||
+	    (n == 8 && memcmp(bytes, "</think>", 8) == 0);
+}
+
+bool
+events_shows(const struct tokenizer *t, int32_t token)
+{
+	size_t n = 0;
+	const char *bytes = tokenizer_bytes(t, token, &n);
+
+	return bytes != NULL && (!tokenizer_is_special(t, token) ||
+	    is_thought_mark(bytes, n));
+}
+
 static json_t *
 encode_logprob(const struct sampler_logprob *lp, const struct tokenizer *t)
 {
@@ -110,22 +129,32 @@ encode_logprob(const struct sampler_logprob *lp, const struct tokenizer *t)
 	    "text_b64", bytes_json(bytes, bytes != NULL ? n : 0));
 }
 
+/* The same of a token that is there, with the alternatives of top. */
+static json_t *
+encode_own(const struct sampler_logprob *lp, const struct tokenizer *t, json_t *top)
+{
+	json_t *v = encode_logprob(lp, t);
+
+	json_object_set_new(v, "top", top);
+	if (!events_shows(t, lp->id))
+		json_object_set_new(v, "special", json_true());
+	return v;
+}
+
 /* [] or the one element that the piece i has. */
 static json_t *
 encode_logprobs(const struct events *ev, int i, const struct tokenizer *t)
 {
-	json_t *array = json_array(), *own, *top;
+	json_t *array = json_array(), *top;
 	const struct sampler_logprob *lp;
 
 	if (ev->n_logprobs == 0 || ev->v[i].token < 0)
 		return array;
 	lp = ev->logprobs + (size_t)i * (size_t)ev->n_logprobs;
-	own = encode_logprob(lp, t);
 	top = json_array();
 	for (int k = 1; k < ev->n_logprobs; k++)
 		json_array_append_new(top, encode_logprob(&lp[k], t));
-	json_object_set_new(own, "top", top);
-	json_array_append_new(array, own);
+	json_array_append_new(array, encode_own(lp, t, top));
 	return array;
 }
 
@@ -139,15 +168,13 @@ encode_scores(const struct events *ev, const struct events_outcome *out,
 	for (int64_t i = 0; i < out->n_prompt; i++) {
 		const struct sampler_logprob *lp = out->scores + i *
 		    ev->n_logprobs;
-		json_t *own = encode_logprob(lp, t), *top = json_array();
+		json_t *own, *top = json_array();
 
 		for (int k = 1; k < ev->n_logprobs && i > 0; k++)
 			json_array_append_new(top, encode_logprob(&lp[k], t));
+		own = encode_own(lp, t, top);
 		if (i == 0)	/* nothing is before it */
 			json_object_del(own, "logprob");
-		json_object_set_new(own, "top", top);
-		if (tokenizer_is_special(t, lp->id))
-			json_object_set_new(own, "special", json_true());
 		json_array_append_new(array, own);
 	}
 	return array;

@@ -48,6 +48,9 @@ void events_end(struct events *ev);
 int64_t events_next(const struct events *ev);	/* seq of the next piece */
 bool events_full(const struct events *ev);	/* of pieces with a token */
 
+/* Is token part of the text, and not only of what the model sees? */
+bool events_shows(const struct tokenizer *t, int32_t token);
+
 /* Forget what is below seq. */
 void events_ack(struct events *ev, int64_t seq);
 

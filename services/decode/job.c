@@ -255,13 +255,26 @@ take_prompt(struct job *j, const struct job_context *c,
 	    (int)g->logprobs + 1, e);
 }
 
+/*
+ * No text comes after this.  What was held back because a stop string might begin
+ * there may have another one further on, and that is then the end.
+ */
+static void
+end_text(struct job *j)
+{
+	if (j->text.stopped)
+		return;
+	textstream_flush(&j->text, &j->events.text);
+	if (j->text.stopped && j->finish == JOB_FINISH_length)
+		j->finish = JOB_FINISH_stop;
+}
+
 /* The last piece of a generation that the forced tokens ended. */
 static void
 say_finish(struct job *j)
 {
 	events_begin(&j->events, -1);
-	if (!j->text.stopped)
-		textstream_flush(&j->text, &j->events.text);
+	end_text(j);
 	events_end(&j->events);
 }
 
@@ -323,15 +336,6 @@ is_eos(const struct model_config *m, int32_t token)
 	return false;
 }
 
-/* Of some vocabularies these are control tokens, and yet who reads the text has
- * to see where thoughts begin and end. */
-static bool
-is_thought_mark(const char *bytes, size_t n)
-{
-	return (n == 7 && memcmp(bytes, "<think>", 7) == 0) ||
-	    (n == 8 && memcmp(bytes, "</think>", 8) == 0);
-}
-
 void
 job_push_text(struct textstream *ts, const struct tokenizer *t, int32_t token,
     struct buf *out)
@@ -339,8 +343,7 @@ job_push_text(struct textstream *ts, const struct tokenizer *t, int32_t token,
 	size_t n = 0;
 	const char *bytes = tokenizer_bytes(t, token, &n);
 
-	if (bytes == NULL || (tokenizer_is_special(t, token) &&
-	    !is_thought_mark(bytes, n)))
+	if (!events_shows(t, token))
 		return;
 	while (n > 0) {
 		size_t part = strnlen(bytes, n);
@@ -379,8 +382,8 @@ job_accept(struct job *j, const struct job_context *c, int32_t token,
 	else if (job_n_generated(j) >= j->limit)
 		j->finish = JOB_FINISH_length;
 	if (publish) {
-		if (j->finish != JOB_RUNS && !j->text.stopped)
-			textstream_flush(&j->text, out);
+		if (j->finish != JOB_RUNS)
+			end_text(j);
 		events_end(&j->events);
 	}
 	buf_free(&unseen);

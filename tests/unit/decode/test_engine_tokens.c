@@ -142,6 +142,8 @@ static const struct {
 	{ "hello world.", "'stop':['wor']", "hello ", "stop", 9 },
 	{ "hello world.", "'stop':['x','o w']", "hell", "stop", 7 },
 	{ "hello worldE", "'stop':['world!']", "hello world", "stop", 12 },
+	{ "hello world.", "'stop':['world!','or'],'max_tokens':10", "hello w",
+	  "stop", 10 },
 	{ "hello world.", "'stop':['worlds'],'max_tokens':11", "hello world",
 	    "length", 11 },
 	{ "caf\xC3\xA9 E", "", "caf\xC3\xA9 ", "stop", 7 },
