@@ -173,7 +173,7 @@ logprobs_json(const struct openai_answer *a, struct openai_choice *c,
 	if (!a->logprobs || logprobs == NULL)
 		return NULL;
 	return a->chat ? openai_logprobs_chat(logprobs) :
-	    openai_logprobs_completion(logprobs, &c->text_offset);
+	    openai_logprobs_completion(logprobs, c);
 }
 
 /* Both names that clients know for what was thought. */

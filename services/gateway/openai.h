@@ -29,7 +29,9 @@ struct openai_answer {
 /* One of the answers. */
 struct openai_choice {
 	int index;
-	int64_t text_offset;	/* characters before the next token */
+	int64_t text_offset;	/* whole characters in the text so far */
+	char cut[4];		/* the n_cut bytes after them, of one character */
+	size_t n_cut;
 };
 
 /* Some text of it, UTF-8, NUL-terminated. */
@@ -99,9 +101,10 @@ json_t *openai_whole(const struct openai_answer *a, json_t *choices,
 /* Append "data: <v>\n\n" to out; v is released (NULL makes out failed). */
 void openai_event(struct buf *out, json_t *v);
 
-/* openai_logprobs.c: the worker's logprobs in OpenAI's two forms. */
+/* openai_logprobs.c: the worker's logprobs in OpenAI's two forms; a completion's
+ * tokens are counted in c. */
 json_t *openai_logprobs_chat(const json_t *logprobs);
 json_t *openai_logprobs_completion(const json_t *logprobs,
-    int64_t *text_offset);
+    struct openai_choice *c);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base64.h"
 #include "openai.h"
 
 static struct openai_answer a;
@@ -185,6 +186,71 @@ START_TEST(offsets_of_a_completion_go_on_from_chunk_to_chunk)
 }
 END_TEST
 
+/* Tokens of these bytes, and where each begins; "-": one that is in no text. */
+static const struct { const char *bytes[6]; int64_t offsets[6]; } counted[] = {
+	{ { "a", "\xc3\xa9", "bc", "d" }, { 0, 1, 2, 4 } },
+	{ { "a", "\xf0", "\x9f", "\x98", "\x80", "b" }, { 0, 1, 1, 1, 1, 2 } },
+	{ { "\xf0\x9f", "\x98\x80\xc3", "\xa9" "b", "c" }, { 0, 0, 1, 3 } },
+	/* Broken off: each such beginning is one U+FFFD. */
+	{ { "\xf0\x9f", "a", "\x80", "\xe0", "\x80", "b" }, { 0, 1, 2, 3, 4, 5 } },
+	{ { "\xed", "\xa0", "\xf4\x90", "\xff", "b" }, { 0, 1, 2, 4, 5 } },
+	{ { "a", "-", "-", "b" }, { 0, 1, 1, 1 } },
+	{ { "\xc3", "", "\xa9", "-" }, { 0, 0, 0, 1 } },
+};
+
+static json_t *
+token_of(const char *bytes)
+{
+	struct buf b = { 0 };
+	json_t *v;
+
+	base64_encode(bytes, strlen(bytes), &b);
+	v = json_pack("{s:i, s:f, s:s, s:[]}", "id", 1, "logprob", -1.0,
+	    "text_b64", b.len > 0 ? b.data : "", "top");
+	if (strcmp(bytes, "-") == 0)
+		json_object_set_new(v, "special", json_true());
+	buf_free(&b);
+	return v;
+}
+
+START_TEST(an_offset_is_that_of_the_character_a_token_begins_in)
+{
+	for (size_t i = 0; i < 6 && counted[_i].bytes[i] != NULL; i++) {
+		json_t *l = json_pack("[o]", token_of(counted[_i].bytes[i])), *v;
+
+		if (i == 0) {
+			begin(false);
+			a.logprobs = true;
+		}
+		v = openai_logprobs_completion(l, &choice);
+		ck_assert_int_eq(json_integer_value(json_array_get(
+		    json_object_get(v, "text_offset"), 0)),
+		    counted[_i].offsets[i]);
+		json_decref(v);
+		json_decref(l);
+	}
+}
+END_TEST
+
+START_TEST(of_tokens_that_look_alike_the_most_probable_is_shown)
+{
+	json_t *l = json_pack("[{s:i, s:f, s:s, s:[{s:i, s:f, s:s}, "
+	    "{s:i, s:f, s:s}]}]", "id", 1, "logprob", -9.0, "text_b64", "YQ==",
+	    "top", "id", 2, "logprob", -0.5, "text_b64", "ww==",
+	    "id", 3, "logprob", -4.0, "text_b64", "8A==");
+	json_t *v, *tops;
+
+	begin(false);
+	v = openai_logprobs_completion(l, &choice);
+	tops = json_array_get(json_object_get(v, "top_logprobs"), 0);
+	ck_assert_uint_eq(json_object_size(tops), 1);
+	ck_assert_double_eq_tol(json_real_value(json_object_get(tops,
+	    "\xef\xbf\xbd")), -0.5, 1e-9);
+	json_decref(v);
+	json_decref(l);
+}
+END_TEST
+
 START_TEST(thoughts_have_both_names)
 {
 	struct openai_part both = part_of("b", "a"), one = part_of("", "a");
@@ -301,6 +367,11 @@ main(void)
 	tcase_add_test(t, a_whole_answer_has_a_message_or_a_text);
 	tcase_add_test(t, tokens_that_are_no_text_are_shown_by_their_bytes);
 	tcase_add_test(t, offsets_of_a_completion_go_on_from_chunk_to_chunk);
+	tcase_add_loop_test(t,
+	    an_offset_is_that_of_the_character_a_token_begins_in, 0,
+	    (int)(sizeof(counted) / sizeof(counted[0])));
+	tcase_add_test(t,
+	    of_tokens_that_look_alike_the_most_probable_is_shown);
 	tcase_add_test(t, thoughts_have_both_names);
 	tcase_add_test(t, progress_is_a_chunk_without_text);
 	tcase_add_test(t, usage_of_several_answers_counts_a_prompt_once);
