@@ -106,9 +106,11 @@ int web_port(const struct web *w);	/* the one it listens on */
 /* What the request says.  All borrowed, valid until the handler returns. */
 const char *web_method(const struct web_request *rq);
 const char *web_path(const struct web_request *rq);
-const char *web_path_tail(const struct web_request *rq);	/* what "*" matched */
+/* What "*" matched, percent-decoded: UTF-8 without control characters, or "". */
+const char *web_path_tail(const struct web_request *rq);
 const char *web_query(const struct web_request *rq);	/* raw, or "" */
-/* Value of a query parameter, percent-decoded, into out [n]; false if absent. */
+/* Value of a query parameter, percent-decoded, into out [n]; false if absent.  One
+ * that is malformed or does not fit is "", which is no value of any. */
 bool web_query_get(const struct web_request *rq, const char *name, char *out,
     size_t n);
 const char *web_header(const struct web_request *rq, const char *name);	/* or NULL */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "utf8.h"
 #include "web_priv.h"
 
 /*
@@ -221,7 +222,7 @@ web_check_path(const char *path)
 	if (path[0] != '/')
 		return false;
 	for (; *path != '\0'; path++)
-		if (*path <= ' ' || *path > '~' || *path == '%')
+		if (*path <= ' ' || *path > '~')
 			return false;
 	return true;
 }
@@ -301,15 +302,16 @@ hex_value(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Decode s [n] into out [size]; false if it is malformed or does not fit. */
+/* Decode s [n], in which `blank` is one, into out [size]; false if it is malformed
+ * or does not fit. */
 static bool
-query_decode(const char *s, size_t n, char *out, size_t size)
+decode(const char *s, size_t n, char blank, char *out, size_t size)
 {
 	size_t i, k = 0;
 	int c;
 
 	for (i = 0; i < n; i++) {
-		c = s[i] == '+' ? ' ' : (unsigned char)s[i];
+		c = s[i] == blank ? ' ' : (unsigned char)s[i];
 		if (c == '%') {
 			if (n - i < 3 || hex_value(s[i + 1]) < 0 ||
 			    hex_value(s[i + 2]) < 0)
@@ -327,8 +329,9 @@ query_decode(const char *s, size_t n, char *out, size_t size)
 	return true;
 }
 
-bool
-web_find_query(const char *query, const char *name, char *out, size_t n)
+/* What name is in query, raw, its length in *n; NULL if it is not there. */
+static const char *
+query_value(const char *query, const char *name, size_t *n)
 {
 	size_t len, key, n_name = strlen(name);
 
@@ -337,8 +340,37 @@ web_find_query(const char *query, const char *name, char *out, size_t n)
 		key = strcspn(p, "=&");
 		if (key != n_name || strncmp(p, name, key) != 0)
 			continue;
-		return key == len ? query_decode("", 0, out, n) :
-		    query_decode(p + key + 1, len - key - 1, out, n);
+		*n = key == len ? 0 : len - key - 1;
+		return key == len ? "" : p + key + 1;
 	}
-	return false;
+	return NULL;
+}
+
+bool
+web_find_query(const char *query, const char *name, char *out, size_t n)
+{
+	size_t len;
+	const char *value = query_value(query, name, &len);
+
+	return value != NULL && decode(value, len, '+', out, n);
+}
+
+bool
+web_has_query(const char *query, const char *name)
+{
+	size_t len;
+
+	return query_value(query, name, &len) != NULL;
+}
+
+bool
+web_unescape(const char *s, size_t n, char *out, size_t size)
+{
+	if (!decode(s, n, ' ', out, size))
+		return false;
+	for (size_t len; *out != '\0'; out += len)
+		if ((len = utf8_char(out, strlen(out))) == 0 ||
+		    (unsigned char)*out < ' ' || *out == 0x7f)
+			return false;
+	return true;
 }

@@ -101,7 +101,11 @@ const struct web_refusal *web_check_host(const char *host, const char *bound,
 /* host: as above, already accepted. */
 const struct web_refusal *web_check_origin(const char *origin,
     const char *host, const char *origins);
+/* Visible ASCII that begins with a slash; escapes are web_match's business. */
 bool web_check_path(const char *path);
+/* A part of a path without its escapes, into out [size]; false if one is malformed,
+ * or if it does not fit or is no text: not UTF-8, or with control characters. */
+bool web_unescape(const char *s, size_t n, char *out, size_t size);
 bool web_check_id(const char *id);
 bool web_check_traceparent(const char *value);
 /* The key in "Bearer KEY"; NULL if there is none or it is not visible ASCII. */
@@ -113,6 +117,7 @@ const char *web_find_header(const struct mg_header *h, int n,
     const char *name);
 /* Value of name in query, decoded into out [n]; false if absent or bad. */
 bool web_find_query(const char *query, const char *name, char *out, size_t n);
+bool web_has_query(const char *query, const char *name);
 
 /* web_serve.c, as CivetWeb wants them. */
 int web_on_request(struct mg_connection *conn);
@@ -122,7 +127,7 @@ int web_on_error(struct mg_connection *conn, int status, const char *text);
 struct web_match {
 	const struct web_route *route;	/* NULL: see allowed */
 	const char *tail;		/* "" if there is no "*" */
-	char segment[WEB_SEGMENT_MAX + 1];	/* tail, if more follows it */
+	char segment[WEB_SEGMENT_MAX + 1];	/* tail, if it is not the path's end */
 	unsigned flags;			/* of all routes with this path */
 	char allow[64];			/* "GET, HEAD, POST"; "": no such path */
 };

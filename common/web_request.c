@@ -48,7 +48,10 @@ bool
 web_query_get(const struct web_request *rq, const char *name, char *out,
     size_t n)
 {
-	return web_find_query(web_query(rq), name, out, n);
+	if (web_find_query(web_query(rq), name, out, n))
+		return true;
+	out[0] = '\0';
+	return web_has_query(web_query(rq), name);
 }
 
 const char *

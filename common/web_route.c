@@ -4,7 +4,9 @@
 
 /*
  * Bytes are compared, nothing is decoded, folded or cleaned: a path is the one
- * in the table or it is unknown.
+ * in the table or it is unknown.  Only what a "*" stands for is a name of
+ * somebody's, in which clients escape what they like: there escapes are decoded,
+ * after the path was taken apart.
  */
 
 /* Does path match?  *tail becomes where what the "*" stands for begins, and *n
@@ -24,8 +26,16 @@ path_matches(const char *pattern, const char *path, const char **tail,
 		return false;
 	*tail = path + before;
 	*n = strcspn(*tail, "/");
-	return *n > 0 && strcmp(star + 2, *tail + *n) == 0 &&
-	    (star[2] == '\0' || *n <= WEB_SEGMENT_MAX);
+	return *n > 0 && strcmp(star + 2, *tail + *n) == 0;
+}
+
+/* Must what the "*" stands for be copied, and if so, can it be? */
+static bool
+take_segment(const char *tail, size_t n, char out[WEB_SEGMENT_MAX + 1])
+{
+	out[0] = '\0';
+	return (tail[n] == '\0' && memchr(tail, '%', n) == NULL) ||
+	    web_unescape(tail, n, out, WEB_SEGMENT_MAX + 1);
 }
 
 static bool
@@ -54,13 +64,15 @@ void
 web_match(const struct web_route *routes, const char *method,
     const char *path, struct web_match *m)
 {
+	char segment[WEB_SEGMENT_MAX + 1];
 	const struct web_route *r;
 	const char *tail;
 	size_t n;
 
 	*m = (struct web_match){ .tail = "" };
 	for (r = routes; r->path != NULL; r++) {
-		if (!path_matches(r->path, path, &tail, &n))
+		if (!path_matches(r->path, path, &tail, &n) ||
+		    !take_segment(tail, n, segment))
 			continue;
 		m->flags |= r->flags;
 		allow_add(m->allow, sizeof(m->allow), r->method);
@@ -72,12 +84,8 @@ web_match(const struct web_route *routes, const char *method,
 		if (m->route != NULL && (*m->tail == '\0' || *tail != '\0'))
 			continue;
 		m->route = r;
-		m->tail = tail;
-		if (tail[n] != '\0') {
-			memcpy(m->segment, tail, n);
-			m->segment[n] = '\0';
-			m->tail = m->segment;
-		}
+		strcpy(m->segment, segment);
+		m->tail = segment[0] != '\0' ? m->segment : tail;
 	}
 	if (m->flags & WEB_PREFLIGHT)
 		allow_add(m->allow, sizeof(m->allow), "OPTIONS");

@@ -97,7 +97,7 @@ check_target(const char *method, char *target)
 	web_match(routes, method, target, &m);
 	assert(memchr(m.allow, '\0', sizeof(m.allow)) != NULL);
 	assert(m.route == NULL || m.allow[0] != '\0');
-	assert(strchr(m.tail, '/') == NULL);
+	assert(strchr(m.tail, '/') == NULL || strstr(target, "%2") != NULL);
 	if (m.route != NULL && *m.tail == '\0')
 		assert(strcmp(m.route->path, target) == 0);
 }

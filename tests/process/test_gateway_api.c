@@ -157,6 +157,64 @@ START_TEST(an_echo_has_the_logprobs_that_its_tokens_had_when_they_were_made)
 }
 END_TEST
 
+/* What is in no text takes no room in it, and a character one place however many
+ * tokens it is. */
+START_TEST(offsets_are_those_of_the_text)
+{
+	json_t *ends = api_ask(completions, 200, "{" M "\"prompt\":\"a\",\"logprobs\":0,"
+	    "\"max_tokens\":3,\"ignore_eos\":true,\"logit_bias\":{\"8191\":100}}");
+	json_t *smile = api_ask(completions, 200, "{" M "\"max_tokens\":1,\"echo\":true,"
+	    "\"logprobs\":0,\"prompt\":\"a\xf0\x9f\x98\x80 b\"}");
+	json_t *offsets = api_at(ends, "choices.0.logprobs.text_offset");
+	json_t *want = json_pack("[i, i, i]", 0, 0, 0);
+	size_t n;
+
+	ck_assert_str_eq(api_text(ends, "choices.0.text"), "");
+	ck_assert(json_equal(offsets, want));
+	n = json_array_size(api_at(smile, "choices.0.logprobs.text_offset"));
+	/* The begin token, "a", four bytes, " b", and what was made. */
+	ck_assert_uint_eq(n, 8);
+	ck_assert_int_eq(api_int(smile, "choices.0.logprobs.text_offset.5"), 1);
+	ck_assert_int_eq(api_int(smile, "choices.0.logprobs.text_offset.6"), 2);
+	ck_assert_int_eq(api_int(smile, "choices.0.logprobs.text_offset.7"), 4);
+	json_decref(ends);
+	json_decref(smile);
+	json_decref(want);
+}
+END_TEST
+
+START_TEST(a_name_in_a_path_may_be_escaped)
+{
+	json_t *plain = api_get("/v1/models/halo-demo", 200);
+	json_t *escaped = api_get("/v1/models/halo%2Ddemo", 200);
+	json_t *other = api_get("/v1/models/org%2Fa%20b", 404);
+
+	ck_assert(json_equal(plain, escaped));
+	ck_assert_str_eq(api_text(other, "error.code"), "model_not_found");
+	ck_assert_ptr_nonnull(strstr(api_text(other, "error.message"),
+	    "'org/a b'"));
+	json_decref(plain);
+	json_decref(escaped);
+	json_decref(other);
+}
+END_TEST
+
+/* What is too long to be any value is not as good as absent. */
+START_TEST(a_query_that_cannot_be_right_is_refused)
+{
+	static const char *const queries[] = {
+		"/v1/sessions?limit=99999999999", "/v1/sessions?limit=%",
+		"/v1/sessions?after=0123456789012345678901234567890123456789012345"
+		"678901234567890123456789",
+		"/v1/stream?id=chatcmpl-1&from=99999999999999999999",
+		"/v1/stream?id=chatcmpl-1&index=%",
+	};
+
+	for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++)
+		json_decref(api_get(queries[i], 400));
+}
+END_TEST
+
 START_TEST(text_to_tokens_and_back)
 {
 	json_t *v = api_ask("/v1/tokenize", 200, "{\"content\":\"H\xc3\xa9 <|eot_id|>"
@@ -374,6 +432,9 @@ main(void)
 	tcase_add_test(t, an_echo_of_text_and_of_ids_is_the_prompt);
 	tcase_add_test(t,
 	    an_echo_has_the_logprobs_that_its_tokens_had_when_they_were_made);
+	tcase_add_test(t, offsets_are_those_of_the_text);
+	tcase_add_test(t, a_name_in_a_path_may_be_escaped);
+	tcase_add_test(t, a_query_that_cannot_be_right_is_refused);
 	tcase_add_test(t, text_to_tokens_and_back);
 	tcase_add_test(t, a_chat_is_shown_as_its_model_gets_it);
 	tcase_add_test(t, props_and_slots_are_llama_servers);
