@@ -24,8 +24,9 @@ static const struct number {
 	{ "frequency_penalty", "frequency_penalty", REAL, -2, 2 },
 	{ "repetition_penalty", "repeat_penalty", REAL, 0.01, 10 },
 	{ "repeat_penalty", "repeat_penalty", REAL, 0.01, 10 },
-	{ "repeat_last_n", "repeat_last_n", COUNT, 0, DECODE_CTX_MAX },
-	{ "top_k", "top_k", COUNT, -1, 1 << 20 },	/* -1 as in vLLM: all */
+	/* -1 as in llama-server and vLLM: all, which is 0 to the worker. */
+	{ "repeat_last_n", "repeat_last_n", COUNT, -1, DECODE_CTX_MAX },
+	{ "top_k", "top_k", COUNT, -1, 1 << 20 },
 	{ "min_keep", "min_keep", COUNT, 0, 1 << 20 },
 };
 
@@ -117,6 +118,20 @@ parse_number(const json_t *v, const struct number *n, json_t *generate,
 	return 0;
 }
 
+/* llama-server: a window of no tokens is how the penalties are turned off. */
+static void
+end_penalties(const json_t *body, json_t *generate)
+{
+	const json_t *v = openai_member(body, "repeat_last_n");
+
+	if (v == NULL || json_integer_value(v) != 0)
+		return;
+	json_object_set_new(generate, "repeat_penalty", json_real(1));
+	json_object_set_new(generate, "presence_penalty", json_real(0));
+	json_object_set_new(generate, "frequency_penalty", json_real(0));
+}
+
+/* -1 is no seed, as llama-server and vLLM have it. */
 static int
 parse_seed(const json_t *body, uint64_t *seed, struct err *e)
 {
@@ -125,7 +140,7 @@ parse_seed(const json_t *body, uint64_t *seed, struct err *e)
 	if (v != NULL && !json_is_integer(v))
 		return err_set_param(e, ERR_RANGE, "seed",
 		    "'seed' is not an integer");
-	if (v != NULL)
+	if (v != NULL && json_integer_value(v) != -1)
 		*seed = (uint64_t)json_integer_value(v);
 	else if (getrandom(seed, sizeof(*seed), 0) != sizeof(*seed))
 		return err_set(e, ERR_SYSTEM, "no random seed");
@@ -178,7 +193,7 @@ parse_max_tokens(const json_t *body, const struct openai_request *q,
 	};
 	json_int_t n = q->chat ? 0 : OPENAI_COMPLETION_TOKENS;
 
-	for (size_t i = q->chat ? 0 : 1; i < 3; i++) {
+	for (size_t i = 0; i < 3; i++) {
 		const json_t *v = openai_member(body, names[i]);
 
 		if (v == NULL)
@@ -213,6 +228,7 @@ openai_parse_params(const json_t *body, struct openai_request *q,
 		if ((v = openai_member(body, numbers[i].name)) != NULL &&
 		    (r = parse_number(v, &numbers[i], q->generate, e)) != 0)
 			return r;
+	end_penalties(body, q->generate);
 	if ((r = parse_n(body, q, e)) != 0 ||
 	    (r = parse_max_tokens(body, q, e)) != 0 ||
 	    (r = parse_seed(body, &q->seed, e)) != 0 ||

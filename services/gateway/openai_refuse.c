@@ -57,6 +57,7 @@ static const struct rule {
 	{ .name = "include_stop_str_in_output", .neutral = FALSE },
 	{ .name = "skip_special_tokens", .neutral = TRUE },
 	{ .name = "logits_processors", .neutral = EMPTY },
+	{ .name = "return_tokens_as_token_ids", .neutral = FALSE },
 }, chat[] = {
 	{ .name = "tools", .neutral = EMPTY, .later = true },
 	{ .name = "functions", .neutral = EMPTY, .later = true },
@@ -73,6 +74,10 @@ static const struct rule {
 	{ .name = "continue_final_message", .neutral = FALSE },
 	{ .name = "add_special_tokens", .neutral = FALSE },
 	{ .name = "echo", .neutral = FALSE },
+	{ .name = "best_of", .neutral = NOT_ABOVE, .number = 1 },
+	{ .name = "include_reasoning", .neutral = TRUE },
+	{ .name = "thinking_token_budget", .neutral = NOT_ABOVE,
+	  .number = -1 },
 	{ .name = "thinking_budget_tokens", .neutral = NOT_ABOVE,
 	  .number = -1 },
 	{ .name = "reasoning_budget_tokens", .neutral = NOT_ABOVE,

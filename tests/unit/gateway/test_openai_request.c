@@ -66,6 +66,12 @@ static const struct { bool chat; const char *text; int code;
 	  ERR_UNSUPPORTED, "tool_choice" },
 	{ true, "{\"model\":\"m\"," USER ",\"continue_final_message\":"
 	  "true}", ERR_UNSUPPORTED, "continue_final_message" },
+	{ true, "{\"model\":\"m\"," USER ",\"best_of\":2}",
+	  ERR_UNSUPPORTED, "best_of" },
+	{ true, "{\"model\":\"m\"," USER ",\"include_reasoning\":false}",
+	  ERR_UNSUPPORTED, "include_reasoning" },
+	{ true, "{\"model\":\"m\"," USER ",\"thinking_token_budget\":9}",
+	  ERR_UNSUPPORTED, "thinking_token_budget" },
 	{ true, "{\"model\":\"m\"," USER ",\"reasoning_effort\":\"x\"}",
 	  ERR_RANGE, "reasoning_effort" },
 	{ true, "{\"model\":\"m\"," USER ",\"reasoning_effort\":1}",
@@ -195,8 +201,8 @@ START_TEST(a_request_without_a_seed_gets_one_of_its_own)
 
 	ck_assert_int_eq(parse_members(true, "", &a, &e), 0);
 	first = json_incref(body);	/* a borrows from it */
-	ck_assert_int_eq(parse_members(true, "", &b, &e), 0);
-	ck_assert(a.seed != b.seed);
+	ck_assert_int_eq(parse_members(true, "\"seed\":-1", &b, &e), 0);
+	ck_assert(a.seed != b.seed && b.seed != UINT64_MAX);
 	openai_request_free(&a);
 	openai_request_free(&b);
 	json_decref(first);
