@@ -79,6 +79,29 @@ temp_open(struct temp *t)
 	return open(t->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 }
 
+/*
+ * A name that is taken stays (EEXIST).  Not every file system has a rename that sees
+ * to it (NFS and most of FUSE do not), but a link does as much; where there are no
+ * links either, looking before has to do.
+ */
+static int
+rename_to_new(const char *from, const char *to)
+{
+	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -1;
+	if (link(from, to) == 0)
+		return unlink(from);
+	if (errno == EEXIST)
+		return -1;
+	if (access(to, F_OK) == 0) {
+		errno = EEXIST;
+		return -1;
+	}
+	return rename(from, to);
+}
+
 /* The temporary file becomes path.  A name that is replaced needs another one
  * first: there is no link that replaces. */
 static int
@@ -93,8 +116,8 @@ publish(struct h1b_writer *w, struct temp *t, bool force)
 		there = r == 0 && force;
 	}
 	if (r == 0 && there)
-		r = renameat2(AT_FDCWD, t->name, AT_FDCWD, w->path,
-		    force ? 0 : RENAME_NOREPLACE);
+		r = force ? rename(t->name, w->path) :
+		    rename_to_new(t->name, w->path);
 	if (r != 0) {
 		r = errno == EEXIST ? err_set(w->e, ERR_EXISTS,
 		    "%.200s exists already", w->path) : failed(w, "rename");
