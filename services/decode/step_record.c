@@ -77,7 +77,11 @@ step_record_open(struct step_record *r, const char *path, struct err *e)
 	*r = (struct step_record){ 0 };
 	if (fd < 0)
 		return err_set(e, ERR_SYSTEM, "%s: %s", path, strerror(errno));
-	if (ftruncate(fd, (off_t)sizeof(*f)) == 0)
+	/* All of it now: where the disk is full, a hole that is written to later is
+	 * a bus error. */
+	errno = ftruncate(fd, (off_t)sizeof(*f)) != 0 ? errno :
+	    posix_fallocate(fd, 0, (off_t)sizeof(*f));
+	if (errno == 0)
 		f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE, MAP_SHARED,
 		    fd, 0);
 	if (f == MAP_FAILED) {

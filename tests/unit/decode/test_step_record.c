@@ -1,6 +1,7 @@
 /*
  * The record of what the worker is at work on, and requests that run alone.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -90,6 +91,33 @@ START_TEST(the_next_life_reads_the_last_step)
 	check_last("0000000000000001", 0, 0, 42, 2);
 	open_record("0000000000000003");
 	check_last("0000000000000002", 0, 0, 0, 0);
+}
+END_TEST
+
+static bool full;
+
+/* The call of step_record.c comes here first. */
+int
+posix_fallocate(int fd, off_t at, off_t n)
+{
+	(void)fd;
+	(void)at;
+	(void)n;
+	return full ? ENOSPC : 0;
+}
+
+/* To write to the mapping would be a bus error. */
+START_TEST(a_full_disk_is_noticed_before_anything_is_written)
+{
+	struct err e = { 0 };
+
+	full = true;
+	ck_assert_int_eq(step_record_open(&record, path, &e), ERR_SYSTEM);
+	full = false;
+	ck_assert_ptr_nonnull(strstr(e.text, "No space left on device"));
+	step_record_begin(&record, "0000000000000001");
+	write_step(1);
+	check_last("", 0, 0, 0, 0);
 }
 END_TEST
 
@@ -231,6 +259,7 @@ main(void)
 
 	tcase_add_checked_fixture(t, in_dir, gone);
 	tcase_add_test(t, the_next_life_reads_the_last_step);
+	tcase_add_test(t, a_full_disk_is_noticed_before_anything_is_written);
 	tcase_add_test(t, a_life_that_never_served_leaves_it);
 	tcase_add_test(t, a_clean_stop_blames_nobody);
 	tcase_add_loop_test(t, how_it_died_is_noted, 0, 4);
