@@ -33,6 +33,8 @@ same() {
 
 expect 0 "exit status" --help
 expect 0 "1bit-halo-pkg convert" convert --help
+expect 0 "1bit-halo-pkg info FILE" info "$demo" --json -h
+expect 2 "--help: No such file" info -- --help
 expect 0 "1bit-halo-pkg 0" --version
 expect 2 "usage:"
 expect 2 "'make' is no command" make

@@ -249,6 +249,16 @@ asks_help(const char *arg)
 	return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
 }
 
+/* Anywhere in a line that is half typed, but not as the name of a file. */
+static bool
+any_asks_help(int argc, char *argv[])
+{
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (asks_help(argv[i]))
+			return true;
+	return false;
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -270,7 +280,7 @@ main(int argc, char *argv[])
 	for (size_t i = 0; i < N_COMMANDS; i++) {
 		if (strcmp(argv[1], commands[i].name) != 0)
 			continue;
-		if (argc > 2 && asks_help(argv[2])) {
+		if (any_asks_help(argc - 2, argv + 2)) {
 			printf("usage: 1bit-halo-pkg %s\n\n%s", commands[i].usage,
 			    commands[i].help);
 			return end(PKG_OK);
