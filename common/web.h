@@ -32,6 +32,7 @@ typedef void web_handler(struct web_request *rq, void *arg);
 enum web_flags {
 	WEB_PUBLIC = 1,		/* no key is asked for */
 	WEB_PREFLIGHT = 2,	/* CORS: browsers may call it */
+	WEB_NO_HEAD = 4,	/* a GET that changes something: no HEAD of it */
 };
 
 struct web_route {

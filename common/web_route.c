@@ -39,10 +39,16 @@ take_segment(const char *tail, size_t n, char out[WEB_SEGMENT_MAX + 1])
 }
 
 static bool
-method_matches(const char *of_route, const char *method)
+has_head(const struct web_route *r)
 {
-	return strcmp(of_route, method) == 0 ||
-	    (strcmp(method, "HEAD") == 0 && strcmp(of_route, "GET") == 0);
+	return strcmp(r->method, "GET") == 0 && (r->flags & WEB_NO_HEAD) == 0;
+}
+
+static bool
+method_matches(const struct web_route *r, const char *method)
+{
+	return strcmp(r->method, method) == 0 ||
+	    (strcmp(method, "HEAD") == 0 && has_head(r));
 }
 
 /* Append name to a list separated by ", " unless it is there. */
@@ -76,9 +82,9 @@ web_match(const struct web_route *routes, const char *method,
 			continue;
 		m->flags |= r->flags;
 		allow_add(m->allow, sizeof(m->allow), r->method);
-		if (strcmp(r->method, "GET") == 0)
+		if (has_head(r))
 			allow_add(m->allow, sizeof(m->allow), "HEAD");
-		if (!method_matches(r->method, method))
+		if (!method_matches(r, method))
 			continue;
 		/* A path written out goes before one with a "*". */
 		if (m->route != NULL && (*m->tail == '\0' || *tail != '\0'))

@@ -27,7 +27,7 @@ const struct web_route gateway_routes[] = {
 	  WEB_PREFLIGHT },
 	{ "POST", "/v1/apply-template", route_apply_template, OPENAI_BODY_MAX,
 	  WEB_PREFLIGHT },
-	{ "GET", "/v1/stream", route_stream, 0, WEB_PREFLIGHT },
+	{ "GET", "/v1/stream", route_stream, 0, WEB_PREFLIGHT | WEB_NO_HEAD },
 	{ "DELETE", "/v1/stream", route_stream_delete, 0, WEB_PREFLIGHT },
 	{ "GET", "/props", route_props, 0, WEB_PREFLIGHT },
 	{ "GET", "/slots", route_slots, 0, WEB_PREFLIGHT },

@@ -265,6 +265,7 @@ static const struct web_route routes[] = {
 	{ "GET", "/", nothing, 0, 0 },
 	{ "POST", "/m/*/pin", nothing, 0, 0 },
 	{ "POST", "/m/x/pin", nothing, 0, 0 },
+	{ "GET", "/take", nothing, 0, WEB_NO_HEAD },
 	{ 0 }
 };
 
@@ -292,6 +293,7 @@ static const struct {
 	{ "POST", "/m//pin", -1, "", "" }, { "POST", "/m/y/pin/", -1, "", "" },
 	{ "POST", "/m/y/z/pin", -1, "", "" }, { "POST", "/m/y/pi", -1, "", "" },
 	{ "POST", "/m/pin", -1, "", "GET, HEAD, DELETE" },
+	{ "GET", "/take", 8, "", "GET" }, { "HEAD", "/take", -1, "", "GET" },
 	/* Escapes are for names, not for the path around them. */
 	{ "GET", "/%61", -1, "", "" }, { "GET", "/%6d/y", -1, "", "" },
 	{ "GET", "/m%2fy", -1, "", "" }, { "POST", "/m/y/p%69n", -1, "", "" },
