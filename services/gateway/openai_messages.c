@@ -57,7 +57,9 @@ parse_content(const json_t *message, const char *where, bool may_lack,
 	size_t n = json_array_size(v);
 	int r = 0;
 
-	if (v == NULL && may_lack)
+	/* What an assistant said instead. */
+	if (v == NULL && may_lack &&
+	    (v = openai_member(message, "refusal")) == NULL)
 		return 0;
 	if (v == NULL)
 		return err_set_param(e, ERR_RANGE, where, "'%s' is missing",

@@ -153,7 +153,8 @@ START_TEST(messages_become_the_workers)
 	    "{\"role\":\"developer\",\"content\":\"be brief\",\"name\":\"x\"},"
 	    "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
 	    "{\"type\":\"text\",\"text\":\"\xc3\xa9\"}]},"
-	    "{\"role\":\"assistant\",\"content\":null},"
+	    "{\"role\":\"assistant\",\"content\":null,\"refusal\":null},"
+	    "{\"role\":\"assistant\",\"content\":null,\"refusal\":\"no\"},"
 	    "{\"role\":\"assistant\",\"content\":\"b\","
 	    "\"reasoning_content\":\"c\",\"reasoning\":\"\"},"
 	    "{\"role\":\"user\",\"content\":\"<|eot_id|>\"}]}", &q, &e), 0);
@@ -162,6 +163,7 @@ START_TEST(messages_become_the_workers)
 	ck_assert_str_eq(got, "[{\"role\":\"system\",\"content\":\"be brief\"},"
 	    "{\"role\":\"user\",\"content\":\"a\xc3\xa9\"},"
 	    "{\"role\":\"assistant\",\"content\":\"\"},"
+	    "{\"role\":\"assistant\",\"content\":\"no\"},"
 	    "{\"role\":\"assistant\",\"content\":\"b\","
 	    "\"reasoning\":\"c\"},"
 	    "{\"role\":\"user\",\"content\":\"<|eot_id|>\"}]");
