@@ -108,6 +108,10 @@ json_guarded(const char *text, size_t n, json_t **v, struct err *e)
 		return r;
 	parsed = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
 	    &at);
+	/* Jansson's words for it name a flag of its own. */
+	if (parsed == NULL && json_error_code(&at) == json_error_null_character)
+		return err_set(e, ERR_BAD_MESSAGE,
+		    "JSON: \\u0000 is not allowed, at byte %d", at.position);
 	if (parsed == NULL)
 		return err_set(e, json_error_code(&at) ==
 		    json_error_out_of_memory ? ERR_NO_MEMORY : ERR_BAD_MESSAGE,

@@ -19,7 +19,7 @@ static const struct {
 	    "byte 10"),
 	BAD("\"a\0b\"", "JSON: a NUL at byte 2"),
 	BAD("[1]\0", "JSON: a NUL at byte 3"),
-	BAD("\"\\u0000\"", "JSON: \\u0000 is not allowed"),
+	BAD("\"\\u0000\"", "JSON: \\u0000 is not allowed, at byte 8"),
 	BAD("\"\377\"", "JSON: unable to decode byte 0xff"),
 	BAD("99999999999999999999", "JSON: too big integer"),
 	BAD("1e400", "JSON: real number overflow"),
