@@ -55,6 +55,7 @@ open_model(struct service *sv, int n_threads, struct err *e)
 		    "they will wait for each other", n_threads, top.n_cpus);
 	mo.n_threads = n_threads > 0 ? n_threads : topology_threads(&top);
 	mo.nodes = top.nodes;
+	model_guard_open("decode", o->model, 1);
 	if ((r = model_open_with(o->model, &mo, m, e)) != 0)
 		return r;
 	model_guard(m, o->model);

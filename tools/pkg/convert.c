@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "model/import.h"
+#include "model/model_guard.h"
 #include "model/packed.h"
 #include "pkg.h"
 #include "progress.h"
@@ -122,6 +123,7 @@ convert(const struct job *j, struct err *e)
 	struct import *im;
 	int rc;
 
+	model_guard_open("1bit-halo-pkg", j->in, PKG_UNUSABLE);
 	if ((rc = import_open(j->in, &im, &s, e)) != 0)
 		return rc;
 	rc = write_out(j, &s, e);

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "model/h1b.h"
+#include "model/model_guard.h"
 #include "pkg.h"
 #include "progress.h"
 #include "selfcheck.h"
@@ -185,14 +186,16 @@ print_info(const struct model *m)
 		printf("note          %s\n", m->note);
 }
 
-/* A tool looks at a model once. */
+/* A tool looks at a model once.  status: if the file is cut under us. */
 static int
-open_light(const char *path, struct model *m, struct err *e)
+open_light(const char *path, int status, struct model *m, struct err *e)
 {
 	const struct model_open_options o = { .light = true,
 	    .progress = progress_show };
-	int rc = model_open_with(path, &o, m, e);
+	int rc;
 
+	model_guard_open("1bit-halo-pkg", path, status);
+	rc = model_open_with(path, &o, m, e);
 	progress_end();
 	return rc;
 }
@@ -210,7 +213,7 @@ pkg_info(int argc, char *argv[])
 	};
 
 	if (pkg_options(argc, argv, options, &file, 1, &e) != 0 ||
-	    open_light(file, &m, &e) != 0)
+	    open_light(file, PKG_UNUSABLE, &m, &e) != 0)
 		return pkg_fail(&e);
 	if (json) {
 		json_t *o = info_json(&m, sections);
@@ -265,7 +268,7 @@ pkg_verify(int argc, char *argv[])
 
 	if (pkg_options(argc, argv, options, &file, 1, &e) != 0)
 		return pkg_fail(&e);
-	if ((rc = open_light(file, &m, &e)) != 0) {
+	if ((rc = open_light(file, PKG_BAD, &m, &e)) != 0) {
 		pkg_fail(&e);
 		return rc == ERR_BAD_FILE ? PKG_BAD : PKG_UNUSABLE;
 	}

@@ -7,7 +7,7 @@
 #include <jansson.h>
 
 #include "model/hf_files.h"
-#include "model/model.h"
+#include "model/model_guard.h"
 #include "pkg.h"
 #include "tokenizer/textstream.h"
 #include "tokenizer/tokenizer.h"
@@ -227,6 +227,7 @@ run(int argc, char *argv[], bool reverse)
 		err_set(&j.e, ERR_RANGE, "--tokenizer is missing");
 		return pkg_fail(&j.e);
 	}
+	model_guard_open("1bit-halo-pkg", file, PKG_UNUSABLE);
 	if (tokenizer_open(file, pattern, &j.t, &j.e) != 0)
 		return pkg_fail(&j.e);
 	if (jsonl)
