@@ -36,17 +36,15 @@ collect_all(struct run *run, struct err *e)
 	for (int i = 0; i < run->n_choices; i++)
 		run->choices[i].logprobs = json_array();
 	while (r == 0 && run->n_open > 0) {
-		bool any = false;
-
 		if ((r = answer_wait(run, lists, e)) != 0)
 			return r;
 		for (int i = 0; i < run->n_choices; i++) {
 			if (r == 0 && lists[i] != NULL)
 				r = collect(run, &run->choices[i], lists[i], e);
-			any = any || lists[i] != NULL;
 			piece_list_free(lists[i]);
 		}
-		if (!any && web_client_gone(run->rq))
+		/* Nothing is written to it, so it has to be looked at. */
+		if (r == 0 && run->n_open > 0 && web_client_gone(run->rq))
 			r = 1;
 	}
 	return r;
