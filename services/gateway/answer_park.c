@@ -28,7 +28,8 @@ answer_list(struct run *run)
 	if (run->n_open == 0)
 		return;
 	run->running = (struct parked_running){ .id = run->a.id,
-		.owner = run->caller->owner, .let_go = let_go, .arg = run };
+		.owner = run->caller->owner, .let_go = let_go, .arg = run,
+		.index = run->resumed ? run->choices[0].shown.index : -1 };
 	run->listed = true;
 	parked_begin(&run->gw->parked, &run->running);
 }

@@ -144,13 +144,14 @@ parked_end(struct parked *p, struct parked_running *r)
 }
 
 bool
-parked_want(struct parked *p, const char *id, const char *owner)
+parked_want(struct parked *p, const char *id, int index, const char *owner)
 {
 	struct parked_running *r;
 
 	pthread_mutex_lock(&p->lock);
 	r = p->running;
 	while (r != NULL && (strcmp(r->id, id) != 0 ||
+	    (r->index >= 0 && r->index != index) ||
 	    strcmp(r->owner, owner) != 0))
 		r = r->next;
 	if (r != NULL)

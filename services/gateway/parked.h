@@ -39,6 +39,7 @@ struct parked_stream {
 struct parked_running {
 	struct parked_running *next;
 	const char *id, *owner;
+	int index;			/* of the only answer; -1: all of them */
 	void (*let_go)(void *arg);	/* called with the table's lock held */
 	void *arg;
 };
@@ -69,8 +70,8 @@ void parked_expire(struct parked *p, int64_t now_ms);
 
 void parked_begin(struct parked *p, struct parked_running *r);
 void parked_end(struct parked *p, struct parked_running *r);
-/* If it runs and is owner's, tell it to let go. */
-bool parked_want(struct parked *p, const char *id, const char *owner);
+/* If that answer runs and is owner's, tell who writes it to let go. */
+bool parked_want(struct parked *p, const char *id, int index, const char *owner);
 
 void parked_free(struct parked_stream *s);
 

@@ -67,7 +67,8 @@ find(struct gateway *gw, const struct asked *a, const struct caller *caller,
 	int r;
 
 	while (runs && clock_ms() < until) {
-		runs = parked_want(&gw->parked, a->id, caller->owner);
+		runs = parked_want(&gw->parked, a->id, a->index,
+		    caller->owner);
 		*s = parked_take(&gw->parked, a->id, a->index, caller->owner,
 		    clock_ms());
 		if (*s != NULL)

@@ -137,21 +137,44 @@ count(void *arg)
 START_TEST(who_runs_is_told_to_let_go_by_its_owner)
 {
 	int n = 0, m = 0;
-	struct parked_running a = { .id = "a", .owner = "me", .let_go = count,
-		.arg = &n };
-	struct parked_running b = { .id = "b", .owner = "me", .let_go = count,
-		.arg = &m };
+	struct parked_running a = { .id = "a", .owner = "me", .index = -1,
+		.let_go = count, .arg = &n };
+	struct parked_running b = { .id = "b", .owner = "me", .index = -1,
+		.let_go = count, .arg = &m };
 
 	parked_begin(&p, &a);
 	parked_begin(&p, &b);
-	ck_assert(!parked_want(&p, "a", "you"));
-	ck_assert(parked_want(&p, "a", "me"));
+	ck_assert(!parked_want(&p, "a", 0, "you"));
+	ck_assert(parked_want(&p, "a", 0, "me"));
 	parked_end(&p, &a);
-	ck_assert(!parked_want(&p, "a", "me"));
-	ck_assert(parked_want(&p, "b", "me"));
+	ck_assert(!parked_want(&p, "a", 0, "me"));
+	ck_assert(parked_want(&p, "b", 0, "me"));
 	parked_end(&p, &b);
 	ck_assert_int_eq(n, 1);
 	ck_assert_int_eq(m, 1);
+}
+END_TEST
+
+/* Each has its own connection by then. */
+START_TEST(answers_that_were_taken_up_one_by_one_let_go_one_by_one)
+{
+	int n[2] = { 0, 0 };
+	struct parked_running a[2];
+
+	for (int i = 0; i < 2; i++) {
+		a[i] = (struct parked_running){ .id = "a", .owner = "me",
+			.index = i, .let_go = count, .arg = &n[i] };
+		parked_begin(&p, &a[i]);
+	}
+	ck_assert(!parked_want(&p, "a", 2, "me"));
+	ck_assert(parked_want(&p, "a", 0, "me"));
+	ck_assert_int_eq(n[0], 1);
+	ck_assert_int_eq(n[1], 0);
+	ck_assert(parked_want(&p, "a", 1, "me"));
+	ck_assert_int_eq(n[0], 1);
+	ck_assert_int_eq(n[1], 1);
+	for (int i = 0; i < 2; i++)
+		parked_end(&p, &a[i]);
 }
 END_TEST
 
@@ -171,6 +194,7 @@ main(void)
 	tcase_add_test(t, there_is_a_number_of_them_at_most);
 	tcase_add_test(t, all_answers_of_a_request_are_dropped);
 	tcase_add_test(t, who_runs_is_told_to_let_go_by_its_owner);
+	tcase_add_test(t, answers_that_were_taken_up_one_by_one_let_go_one_by_one);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
