@@ -51,6 +51,23 @@ make_prompt(struct service *sv, const struct decode_generate *g,
 	return r;
 }
 
+/* Who asks may have seen the life before this one, which had another model. */
+static int
+check_weights(const struct service *sv, const struct decode_generate *g,
+    struct err *e)
+{
+	int r;
+
+	if (g->fingerprint[0] == '\0' ||
+	    strcmp(g->fingerprint, sv->model.fingerprint) == 0)
+		return 0;
+	r = err_set_param(e, ERR_LOADING, "fingerprint",
+	    "the worker serves another model now");
+	if (e != NULL)
+		e->retry_after_ms = 1000;
+	return r;
+}
+
 static int
 on_generate(struct service *sv, const struct frame *f, struct frame *reply,
     struct err *e)
@@ -65,6 +82,7 @@ on_generate(struct service *sv, const struct frame *f, struct frame *reply,
 		return err_set(e, ERR_UNAVAILABLE, "the model failed its "
 		    "self-check: %s", sv->selfcheck.text);
 	if ((r = REQUEST_DECODE(decode_generate, f, &g, e)) != 0 ||
+	    (r = check_weights(sv, &g, e)) != 0 ||
 	    (r = engine_find(sv->engine, &g, &known, &a, e)) != 0)
 		return r;
 	if (!known && (r = make_prompt(sv, &g, &prompt, e)) == 0)

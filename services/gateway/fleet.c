@@ -40,21 +40,19 @@ fleet_is_directory(const char *name)
 
 /* upstream_config's: the one with the least to do for its slots. */
 static struct upstream *
-replica(void *arg, struct upstream *own)
+replica(void *arg, const struct upstream *own, const char *fingerprint)
 {
 	struct fleet *f = arg;
-	struct upstream_model is, want;
+	struct upstream_model is;
 	struct upstream_health h;
 	struct upstream *best = NULL;
 	int64_t load = 0, n_slots = 1;
 
-	if (upstream_model(own, &want, NULL) != 0)
-		return NULL;
 	for (int i = 0; i < f->n; i++) {
 		upstream_health(f->u[i], &h);
 		if (f->u[i] == own || h.state != UPSTREAM_READY ||
 		    upstream_model(f->u[i], &is, NULL) != 0 ||
-		    strcmp(is.fingerprint, want.fingerprint) != 0)
+		    strcmp(is.fingerprint, fingerprint) != 0)
 			continue;
 		if (best == NULL || h.load * n_slots < load * h.n_slots) {
 			best = f->u[i];
@@ -309,7 +307,8 @@ choose(struct fleet *f, unsigned set, const char *session, struct err *e)
 			return best;	/* just now */
 		return -1;
 	}
-	if ((ready & (ready - 1)) == 0)
+	/* A session is remembered also where it had no choice: it stays there. */
+	if (f->n == 1 || (session[0] == '\0' && (ready & (ready - 1)) == 0))
 		return __builtin_ctz(ready);
 	return session[0] != '\0' ? for_session(f, ready, session) :
 	    for_load(f, ready, h);

@@ -50,6 +50,7 @@ upstream_send(struct upstream_request *q, int64_t attempt, json_t *forced,
 
 	json_object_set_new(generate, "id", json_string(q->id));
 	json_object_set_new(generate, "attempt", json_integer(attempt));
+	json_object_set_new(generate, "fingerprint", json_string(q->fingerprint));
 	json_object_set_new(generate, "deadline_ms",
 	    json_integer(left_ms > 1 ? left_ms : 1));
 	pthread_mutex_lock(&q->u->lock);
@@ -298,6 +299,17 @@ find_worker(struct upstream *u)
 		    e.text);
 }
 
+/* How long the keeper sleeps unless it is signalled: each time costs as much as a
+ * token, so with all in order no oftener than acks are due.  With the lock held. */
+static int
+nap_ms(const struct upstream *u)
+{
+	bool known = u->client != NULL && u->boot[0] != '\0' &&
+	    strcmp(u->model_boot, u->boot) == 0 && strcmp(u->last_of, u->boot) == 0;
+
+	return known ? UPSTREAM_ACK_MS : UPSTREAM_KEEP_MS;
+}
+
 void *
 keeper_main(void *arg)
 {
@@ -313,7 +325,7 @@ keeper_main(void *arg)
 
 		note_state(u);
 		pthread_mutex_lock(&u->lock);
-		at_ms = clock_ms() + UPSTREAM_KEEP_MS;
+		at_ms = clock_ms() + nap_ms(u);
 		t.tv_sec = at_ms / 1000;
 		t.tv_nsec = at_ms % 1000 * 1000000;
 		pthread_cond_timedwait(&u->keep, &u->lock, &t);

@@ -22,7 +22,7 @@ is_first(const struct upstream_request *q, int64_t now)
 		for (const struct upstream_request *o = q->u->table[i];
 		    o != NULL; o = o->next)
 			if (o->away && o->waiting && o->order < q->order &&
-			    o->retry_ms <= now)
+			    o->retry_ms <= now && upstream_has_weights(q->u, o))
 				return false;
 	return true;
 }
@@ -41,8 +41,12 @@ static enum resume_step
 next_away(struct upstream_request *q, int64_t now, struct err *e)
 {
 	struct upstream *u = q->u;
+	bool ready = upstream_state_now(u, now) == UPSTREAM_READY;
 
-	if (upstream_state_now(u, now) != UPSTREAM_READY)
+	/* The tokens of one model are nothing that another may go on with. */
+	if (ready && !upstream_has_weights(u, q) && u->config->replica == NULL)
+		return give_up(q, "the worker came back with another model", e);
+	if (!ready || !upstream_has_weights(u, q))
 		return u->config->replica != NULL && q->lost_ms != 0 &&
 		    now - q->lost_ms > UPSTREAM_MOVE_MS ? RESUME_MOVE :
 		    RESUME_NONE;
@@ -158,6 +162,20 @@ is_passing(int code)
 	    code == ERR_LOADING || code == ERR_DRAINING || code == ERR_BUSY;
 }
 
+/* What the worker tells a new request is long for one that has waited its turn; and
+ * one that is busy is no more away. */
+static void
+ask_later(struct upstream_request *q, int code, const struct err *e)
+{
+	int64_t now = clock_ms(), ms = e->retry_after_ms;
+
+	if (ms <= 0)
+		ms = UPSTREAM_RETRY_MS;
+	q->retry_ms = now + (ms < UPSTREAM_DOWN_MS ? ms : UPSTREAM_DOWN_MS);
+	if (code == ERR_BUSY)
+		q->lost_ms = now;
+}
+
 void
 resume_submit(struct upstream_request *q)
 {
@@ -173,7 +191,8 @@ resume_submit(struct upstream_request *q)
 	n_forced = json_array_size(forced);
 	pieces_restart(&q->pieces);
 	q->told = 0;
-	if (strcmp(q->boot, q->u->boot) == 0)
+	/* Not one that is asked again because it was busy, or did not answer. */
+	if (q->accepted && strcmp(q->boot, q->u->boot) == 0)
 		q->n_forgotten++;
 	memcpy(q->boot, q->u->boot, sizeof(q->boot));
 	q->accepted = q->judged = false;
@@ -195,8 +214,7 @@ resume_submit(struct upstream_request *q)
 		q->heard_ms = clock_ms();
 		q->u->counters.resumes++;
 	} else if (is_passing(r)) {
-		q->retry_ms = clock_ms() + (e.retry_after_ms > 0 ?
-		    e.retry_after_ms : UPSTREAM_RETRY_MS);
+		ask_later(q, r, &e);
 	} else {
 		q->failed = e;
 	}

@@ -120,14 +120,18 @@ cancel(struct upstream_request *q)
 	q->u->counters.cancelled++;
 }
 
-/* Streams that were interrupted come before new ones. */
+/* Streams that were interrupted come before new ones, also one whose thread has not
+ * looked yet, or that the worker had no room for: it would be taken by those. */
 static bool
-any_resumes(const struct upstream *u, int64_t now)
+any_resumes(const struct upstream *u)
 {
 	for (int i = 0; i < UPSTREAM_BUCKETS; i++)
 		for (const struct upstream_request *q = u->table[i]; q != NULL;
 		    q = q->next)
-			if (q->away && q->waiting && q->retry_ms <= now)
+			if (q->waiting && !q->pieces.finished && (q->away ||
+			    (q->boot[0] != '\0' &&
+			    strcmp(q->boot, u->boot) != 0)) &&
+			    upstream_has_weights(u, q))
 				return true;
 	return false;
 }
@@ -144,12 +148,14 @@ admit(struct upstream *u, struct upstream_request *q, struct err *e)
 		return err_set(e, ERR_CRASHED, "this request ended the worker "
 		    "each time it ran a short while ago, and is not run again");
 	pthread_mutex_lock(&u->lock);
-	if (any_resumes(u, clock_ms())) {
+	if (any_resumes(u)) {
 		r = err_set(e, ERR_LOADING,
 		    "the worker has just been started and takes up "
 		    "interrupted requests");
 		e->retry_after_ms = 1000;
 	} else {
+		memcpy(q->fingerprint, u->model.fingerprint,
+		    sizeof(q->fingerprint));
 		upstream_table_add(q);
 	}
 	pthread_mutex_unlock(&u->lock);

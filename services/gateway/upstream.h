@@ -33,8 +33,9 @@ struct upstream_config {
 	int64_t request_ms;	/* deadline of a request */
 	int64_t resume_ms;	/* how long one waits for a lost worker */
 	struct poison *poison;	/* what is not run again; or NULL */
-	/* A ready worker with the same weights as own, or NULL; may be NULL. */
-	struct upstream *(*replica)(void *arg, struct upstream *own);
+	/* A ready worker but own with these weights, or NULL; may be NULL. */
+	struct upstream *(*replica)(void *arg, const struct upstream *own,
+	    const char *fingerprint);
 	void *arg;
 };
 

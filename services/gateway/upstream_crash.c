@@ -135,7 +135,7 @@ resume_move(struct upstream_request *q)
 	struct upstream *from = q->u, *to;
 	struct suspect_crash c = { 0 };
 
-	to = from->config->replica(from->config->arg, from);
+	to = from->config->replica(from->config->arg, from, q->fingerprint);
 	if (to == NULL) {
 		pthread_mutex_lock(&from->lock);
 		q->retry_ms = clock_ms() + UPSTREAM_SILENT_MS;

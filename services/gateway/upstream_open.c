@@ -44,9 +44,16 @@ upstream_state_now(const struct upstream *u, int64_t now)
 	if (u->client == NULL || u->event_ms == 0 ||
 	    now - u->event_ms > UPSTREAM_DOWN_MS)
 		return UPSTREAM_DOWN;
-	/* A chat names a model, so it is needed to answer one. */
-	return u->ready && u->model.id[0] != '\0' ? UPSTREAM_READY :
-	    UPSTREAM_LOADING;
+	/* A chat names a model, so it is needed to answer one; and that of the life
+	 * before may have been another. */
+	return u->ready && strcmp(u->model_boot, u->boot) == 0 ?
+	    UPSTREAM_READY : UPSTREAM_LOADING;
+}
+
+bool
+upstream_has_weights(const struct upstream *u, const struct upstream_request *q)
+{
+	return strcmp(u->model.fingerprint, q->fingerprint) == 0;
 }
 
 /* The worker is up and takes no requests. */

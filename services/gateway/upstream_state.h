@@ -20,7 +20,7 @@ enum {
 	UPSTREAM_CALL_MS = 1000,	/* for an answer on the bus */
 	UPSTREAM_SUBMIT_MS = 5000,	/* the same, when a prompt is tokenized */
 	UPSTREAM_RETRY_MS = 100,	/* between two attempts to resume */
-	UPSTREAM_KEEP_MS = 250,		/* the keeper looks */
+	UPSTREAM_KEEP_MS = 250,		/* the keeper looks, until all is known */
 	UPSTREAM_ACK_MS = 500,		/* a quarter of a lease */
 	UPSTREAM_ACK_TOKENS = 64,	/* taken and unacked: do not wait */
 	UPSTREAM_FORGOTTEN_MAX = 8,	/* by one life, without a token between */
@@ -92,6 +92,7 @@ struct upstream_request {
 	int64_t n_prompt, n_cached;
 	char session_state[17];
 	char boot[DECODE_BOOT_LEN + 1];	/* whose events count; "": any */
+	char fingerprint[65];	/* of the weights that began it */
 	int64_t attempt;
 	bool accepted;			/* that life said so */
 	bool judged;			/* how that life ended was considered */
@@ -129,6 +130,9 @@ int64_t upstream_count(const struct upstream *u, const char *boot);
 /* Consider how the life that had q ended; false: not known yet. */
 bool upstream_judged(struct upstream_request *q);
 enum upstream_state upstream_state_now(const struct upstream *u, int64_t now);
+/* Has the worker the weights that q began with? */
+bool upstream_has_weights(const struct upstream *u,
+    const struct upstream_request *q);
 
 /* A piece of an event (time_us) or a replay (0). */
 void upstream_add_piece(struct upstream_request *q, json_t *obj,

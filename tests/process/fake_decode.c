@@ -28,6 +28,8 @@ static struct {
 	bool takes_ids, stops;
 	char before[17];
 	struct err refuse;
+	int n_refuse;
+	bool other_model;
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void
@@ -49,9 +51,9 @@ on_generate(json_t *obj, struct frame *reply)
 	    json_object_get(obj, "attempt"));
 	json_t *known = json_object_get(fake.attempts, id);
 
-	if (fake.refuse.code != 0) {
+	if (fake.n_refuse > 0) {
 		frame_set_error(reply, &fake.refuse);
-		fake.refuse.code = 0;
+		fake.n_refuse--;
 		return;
 	}
 	if (known == NULL || json_integer_value(known) < attempt) {
@@ -143,7 +145,8 @@ on_request(void *arg, const struct frame *request, struct frame *reply)
 		    "architecture", "none", "format", "none", "backend",
 		    "none", "chat_template", "", "n_ctx", 100, "n_ctx_train",
 		    100, "n_vocab", 2000, "n_params", 1, "size_bytes", 1,
-		    "n_slots", 4, "created", 1, "fingerprint", "0123456789ab",
+		    "n_slots", 4, "created", 1, "fingerprint",
+		    fake.other_model ? "ba9876543210" : "0123456789ab",
 		    "selfcheck", fake.failed ? "failed" : "passed");
 		if (fake.thinks)
 			json_object_set_new(reply->obj, "thinks", json_true());
@@ -276,10 +279,38 @@ fake_refuse(enum err_code code, const char *text, int64_t retry_after_ms)
 	pthread_mutex_lock(&fake.lock);
 	err_set(&fake.refuse, code, "%s", text);
 	fake.refuse.retry_after_ms = retry_after_ms;
+	fake.n_refuse = 1;
 	if (code == ERR_CONTEXT) {
 		fake.refuse.n_prompt_tokens = 101;
 		fake.refuse.n_ctx = 100;
 	}
+	pthread_mutex_unlock(&fake.lock);
+}
+
+void
+fake_refuse_times(int n)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.n_refuse = n;
+	pthread_mutex_unlock(&fake.lock);
+}
+
+int
+fake_refusals_left(void)
+{
+	int n;
+
+	pthread_mutex_lock(&fake.lock);
+	n = fake.n_refuse;
+	pthread_mutex_unlock(&fake.lock);
+	return n;
+}
+
+void
+fake_changes_model(bool yes)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.other_model = yes;
 	pthread_mutex_unlock(&fake.lock);
 }
 

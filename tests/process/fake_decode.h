@@ -30,8 +30,13 @@ void fake_stands(const char *id, int place, int n_done);
 /* While false nothing is published, neither steps nor status. */
 void fake_publishes(bool yes);
 
-/* Answer the next generate with this error, once. */
+/* Answer the next generate with this error, once; or the next n. */
 void fake_refuse(enum err_code code, const char *text, int64_t retry_after_ms);
+void fake_refuse_times(int n);
+int fake_refusals_left(void);
+
+/* From now on its model has another fingerprint than in the lives before, or not. */
+void fake_changes_model(bool yes);
 
 /* The next generate that was accepted: its object, to be released.  Fails the
  * test after 10 s without one. */

@@ -171,6 +171,8 @@ static const struct {
 	    "messages[0].nam is not known here" },
 	{ "{" ID ",\"messages\":[7]}", ERR_BAD_MESSAGE, "messages",
 	    "messages[0] is not an object" },
+	{ "{" ID ",\"prompt\":\"x\",\"fingerprint\":\"00\"}", ERR_LOADING,
+	    "fingerprint", "the worker serves another model now" },
 };
 
 START_TEST(a_bad_message_is_refused_with_its_member)

@@ -160,6 +160,30 @@ START_TEST(a_session_stays_with_its_worker)
 }
 END_TEST
 
+/* Also if it had no choice then: what was said since is there. */
+START_TEST(a_session_that_had_to_move_stays_where_it_went)
+{
+	static const char header[] = "X-1bit-Session: moved\r\n";
+	int before = n_done(0), all = n_done(0) + n_done(1) + n_done(2);
+	int home, other, n;
+
+	answer_from("halo-demo", header);
+	wait_done(all + 1);
+	home = n_done(0) > before ? 0 : 1;
+	other = 1 - home;
+	n = n_done(other);
+	fleet_kill(home);
+	wait_ready(2);
+	answer_from("halo-demo", header);
+	fleet_start_worker(home);
+	wait_ready(3);
+	answer_from("halo-demo", header);
+	for (int i = 0; i < PROCESS_TRIES && n_done(other) < n + 2; i++)
+		usleep(10000);
+	ck_assert_int_eq(n_done(other), n + 2);
+}
+END_TEST
+
 START_TEST(without_its_worker_a_stream_goes_on_at_a_replica)
 {
 	struct http_client c[2];
@@ -219,6 +243,7 @@ main(void)
 	tcase_add_test(t, a_model_has_its_worker);
 	tcase_add_test(t, replicas_share_the_load);
 	tcase_add_loop_test(t, a_session_stays_with_its_worker, 0, 3);
+	tcase_add_test(t, a_session_that_had_to_move_stays_where_it_went);
 	tcase_add_test(t, without_its_worker_a_stream_goes_on_at_a_replica);
 	tcase_add_test(t, a_model_without_its_worker_is_said_to_come_back);
 	suite_add_tcase(s, t);

@@ -3,6 +3,7 @@
  * back: a client must not notice more than a pause.
  */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -228,6 +229,75 @@ START_TEST(a_worker_that_stays_away_loses_the_request)
 }
 END_TEST
 
+/* And the gateway has met it; the life before was stopped, or it were one crash too
+ * many. */
+static void
+restart_calmly(void)
+{
+	int n = process_log_lines(&gateway, "model=fake");
+
+	fake_stops(true);
+	gateway_restart_worker(true);
+	for (int i = 0; i < PROCESS_TRIES &&
+	    process_log_lines(&gateway, "model=fake") == n; i++)
+		usleep(1000);
+	fake_stops(false);
+}
+
+/* The tokens of one model mean nothing to another. */
+START_TEST(another_model_does_not_go_on_with_it)
+{
+	struct http_client c;
+	char id[33], now[33];
+
+	json_decref(gateway_begin(&c, gateway_streamed, id));
+	fake_piece(id, 0, 1, "one", "", false);
+	http_until(&c, "one");
+	fake_changes_model(true);
+	restart_calmly();
+	http_rest(&c);
+	ck_assert(http_has(&c, "\"code\":\"worker_lost\""));
+	ck_assert(http_has(&c, "another model"));
+	ck_assert(!http_has(&c, "[DONE]"));
+	http_close(&c);
+	gateway_wait_status("/readyz", 200);
+	json_decref(gateway_begin(&c, gateway_streamed, now));
+	ck_assert_str_ne(now, id);
+	fake_piece(now, 0, 1, "two", "stop", false);
+	gateway_check_stream(&c, "two");
+	fake_changes_model(false);
+	restart_calmly();
+	gateway_wait_status("/readyz", 200);
+}
+END_TEST
+
+/* A worker that has come back and has no room yet: those that wait for it go first. */
+START_TEST(one_that_finds_no_room_is_sent_until_there_is)
+{
+	struct http_client c, late;
+	char id[33], body[128];
+
+	json_decref(gateway_begin(&c, gateway_streamed, id));
+	fake_piece(id, 0, 1, "one", "", false);
+	http_until(&c, "one");
+	fake_refuse(ERR_BUSY, "full", _i == 0 ? 50 : 60000);
+	fake_refuse_times(_i == 0 ? 20 : 2);
+	restart_calmly();
+	/* Not the same twice, or it comes as it was told. */
+	snprintf(body, sizeof(body), "{\"model\":\"fake\",\"seed\":%d,"
+	    "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}", _i);
+	http_post(&late, gateway_port, gateway_chat, "", body);
+	http_rest(&late);
+	ck_assert_int_eq(http_status(&late), 503);
+	ck_assert_msg(http_has(&late, "interrupted requests"), "%s", late.in.data);
+	http_close(&late);
+	check_resumed(fake_generate(), id, 1, 1);
+	ck_assert_int_eq(fake_refusals_left(), 0);
+	fake_piece(id, 1, 1, " two", "stop", false);
+	gateway_check_stream(&c, "one two");
+}
+END_TEST
+
 START_TEST(all_that_was_counted)
 {
 	struct http_client c;
@@ -236,8 +306,8 @@ START_TEST(all_that_was_counted)
 	http_rest(&c);
 	ck_assert(!http_has(&c, "\nonebit_gateway_gaps_total 0\n"));
 	ck_assert(!http_has(&c, "\nonebit_gateway_replays_total 0\n"));
-	ck_assert(http_has(&c, "\nonebit_gateway_resumes_total 7\n"));
-	ck_assert(http_has(&c, "\nonebit_gateway_lost_total 2\n"));
+	ck_assert(http_has(&c, "\nonebit_gateway_resumes_total 9\n"));
+	ck_assert(http_has(&c, "\nonebit_gateway_lost_total 3\n"));
 	ck_assert(http_has(&c, "\nonebit_gateway_diverged_total 0\n"));
 	http_close(&c);
 }
@@ -263,6 +333,8 @@ main(void)
 	tcase_add_test(t, a_whole_answer_goes_on_too);
 	tcase_add_loop_test(t, a_worker_that_forgot_is_told_again, 0, 2);
 	tcase_add_loop_test(t, a_worker_that_stays_away_loses_the_request, 0, 2);
+	tcase_add_test(t, another_model_does_not_go_on_with_it);
+	tcase_add_loop_test(t, one_that_finds_no_room_is_sent_until_there_is, 0, 2);
 	tcase_add_test(t, all_that_was_counted);
 	suite_add_tcase(s, t);
 	srunner_set_fork_status(r, CK_NOFORK);	/* bus.h: no fork */
