@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine_session.h"
+#include "log.h"
 #include "request_parts.h"
 
 /* save and restore: what the session is afterwards is asked for with `get`. */
@@ -28,6 +29,29 @@ move_file(struct service *sv, const struct decode_session *q, struct err *e)
 	    session_store_restore(sv->store, q->key, e);
 }
 
+/* What is to be pinned or copied is read back, if only a file has it; if it cannot be,
+ * the session is there all the same, with nothing in memory. */
+static int
+fetch(struct service *sv, const struct decode_session *q, struct err *e)
+{
+	const struct decode_session get = { .key = q->key, .owner = q->owner,
+		.op = "get", .to = "", .to_name = "" };
+	struct err why;
+	json_t *is;
+	int r;
+
+	if (sv->store == NULL || (strcmp(q->op, "pin") != 0 &&
+	    strcmp(q->op, "fork") != 0))
+		return 0;
+	if ((r = engine_session(sv->engine, &get, &is, e)) != 0)
+		return r;
+	if (strcmp(json_string_value(json_object_get(is, "state")), "saved") == 0 &&
+	    (r = session_store_restore(sv->store, q->key, &why)) != 0)
+		log_warn("session %.12s… stays in its file: %s", q->key, why.text);
+	json_decref(is);
+	return 0;
+}
+
 int
 request_session(struct service *sv, const struct frame *f, struct frame *reply,
     struct err *e)
@@ -46,7 +70,8 @@ request_session(struct service *sv, const struct frame *f, struct frame *reply,
 			return r;
 		q.op = "get";
 	}
-	if ((r = engine_session(sv->engine, &q, &is, e)) != 0)
+	if ((r = fetch(sv, &q, e)) != 0 ||
+	    (r = engine_session(sv->engine, &q, &is, e)) != 0)
 		return r;
 	if (sv->store != NULL && strcmp(q.op, "drop") == 0)
 		session_store_drop(sv->store, q.key);

@@ -55,7 +55,7 @@ static int
 ask(struct upstream *u, json_t *obj, json_t **reply, struct err *e)
 {
 	const char *op = json_string_value(json_object_get(obj, "op"));
-	bool slow = strcmp(op, "save") == 0 || strcmp(op, "restore") == 0;
+	bool slow = strcmp(op, "get") != 0 && strcmp(op, "drop") != 0;
 
 	return upstream_call(u, DECODE_TYPE_session, json_copy(obj),
 	    DECODE_TYPE_session_is, reply, slow ? SNAPSHOT_MS : CALL_MS, e);

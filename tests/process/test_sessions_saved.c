@@ -58,6 +58,33 @@ START_TEST(at_its_end_the_worker_saves_what_it_remembers)
 }
 END_TEST
 
+START_TEST(a_fork_of_what_only_a_file_has_is_a_copy)
+{
+	struct chat c = { .key = CHAT_A }, other = { .key = CHAT_B };
+	struct err e;
+	char *want;
+
+	chat_start(NULL, NULL, NULL, NULL);
+	chat_turn(&c, CHAT_STORY, 40);
+	want = chat_forked(&c, "And then?", 12);
+	worker_forget(&chat_worker);
+	ck_assert_int_eq(process_end(&chat_worker.process, SIGTERM, PROCESS_END_MS), 0);
+	chat_start(NULL, NULL, NULL, NULL);
+	ck_assert_int_eq(process_call(chat_worker.client, DECODE_TYPE_session, json_pack(
+	    "{s:s, s:s, s:s}", "key", CHAT_A, "op", "fork", "to", CHAT_B),
+	    NULL, &e), 0);
+	ck_assert_int_gt(chat_member_of(CHAT_B, "n_resident"), 0);
+	other.messages = json_deep_copy(c.messages);
+	ck_assert_str_eq(chat_turn(&other, "And then?", 12), want);
+	ck_assert_str_eq(chat_state(&other), "warm");
+	ck_assert_int_ge(chat_number(&other, "n_cached"),
+	    chat_number(&other, "n_prompt") - 14);
+	free(want);
+	json_decref(other.messages);
+	json_decref(c.messages);
+}
+END_TEST
+
 /* What turns a good snapshot into one that must not be used. */
 static void
 spoil(int how)
@@ -195,6 +222,7 @@ main(void)
 	tcase_add_test(tc, a_pinned_session_survives_a_kill);
 	tcase_add_loop_test(tc, at_its_end_the_worker_saves_what_it_remembers, 0,
 	    2);
+	tcase_add_test(tc, a_fork_of_what_only_a_file_has_is_a_copy);
 	tcase_add_loop_test(tc,
 	    a_snapshot_that_is_damaged_is_as_if_there_were_none, 0, 4);
 	tcase_add_test(tc, a_snapshot_of_another_setting_is_refused_and_kept);
