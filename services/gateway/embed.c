@@ -69,14 +69,23 @@ submit(struct embed *m, int at, struct err *e)
 	return r;
 }
 
-/* As many as may be; a full queue is an error only if none of ours is in it. */
+/* A worker that takes nothing now may take it later. */
+static bool
+is_passing(int code)
+{
+	return code == ERR_BUSY || code == ERR_LOADING || code == ERR_UNAVAILABLE ||
+	    code == ERR_DRAINING;
+}
+
+/* As many as may be; a worker that takes none is an error only if it has none of ours,
+ * which go on after its end. */
 static int
 submit_more(struct embed *m, struct err *e)
 {
 	for (int i = 0; i < AT_ONCE && m->next < m->n; i++) {
 		int r = m->up[i] == NULL ? submit(m, i, e) : 0;
 
-		if (r == ERR_BUSY && m->n_open > 0)
+		if (is_passing(r) && m->n_open > 0)
 			return 0;
 		if (r != 0)
 			return r;
