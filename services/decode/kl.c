@@ -2,7 +2,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "buf.h"
 #include "clock.h"
+#include "file.h"
 #include "kl.h"
 
 struct sums {
@@ -114,7 +116,7 @@ print(const struct ppl_options *o, const struct kl_result *r, FILE *out)
 
 /* The text as the other model's tokenizer has it must be ids, too. */
 static int
-compare_ids(const char *path, const char *text, const struct model *m,
+compare_ids(const char *path, const struct buf *text, const struct model *m,
     const struct ids *ids, int32_t bos, struct err *e)
 {
 	struct tokenizer *t = NULL;
@@ -124,7 +126,7 @@ compare_ids(const char *path, const char *text, const struct model *m,
 
 	if ((r = tokenizer_load(m->tokenizer, m->n_tokenizer, &t, e)) != 0)
 		return r;
-	r = ppl_read(text, m, t, &other, &other_bos, e);
+	r = ppl_encode(text, m, t, &other, &other_bos, e);
 	if (r == 0 && (other.n != ids->n || other_bos != bos || memcmp(other.v,
 	    ids->v, ids->n * sizeof(*ids->v)) != 0))
 		r = err_set(e, ERR_RANGE, "%s makes other tokens of the text: its "
@@ -142,14 +144,16 @@ kl_run(const struct ppl_options *o, const struct model *m,
 	struct model reference;
 	struct backend rb;
 	struct kl_result result;
+	struct buf text = { 0 };
 	struct ids ids = { 0 };
 	int32_t bos;
 	int r;
 
 	if ((r = model_open(path, false, &reference, e)) != 0)
 		return r;
-	if ((r = ppl_read(o->path, m, t, &ids, &bos, e)) == 0 &&
-	    (r = compare_ids(path, o->path, &reference, &ids, bos, e)) == 0 &&
+	if ((r = file_read(o->path, PPL_TEXT_MAX, &text, e)) == 0 &&
+	    (r = ppl_encode(&text, m, t, &ids, &bos, e)) == 0 &&
+	    (r = compare_ids(path, &text, &reference, &ids, bos, e)) == 0 &&
 	    (r = backend_open(&reference, bo, &rb, e)) == 0) {
 		r = kl_measure(o, m, b, &reference, &rb, ids.v, (int64_t)ids.n,
 		    bos, &result, e);
@@ -158,6 +162,7 @@ kl_run(const struct ppl_options *o, const struct model *m,
 	if (r == 0)
 		print(o, &result, out);
 	ids_free(&ids);
+	buf_free(&text);
 	model_close(&reference);
 	return r;
 }

@@ -85,26 +85,20 @@ ppl_measure(const struct ppl_options *o, const struct model *m,
 }
 
 int
-ppl_read(const char *path, const struct model *m, const struct tokenizer *t,
-    struct ids *ids, int32_t *bos, struct err *e)
+ppl_encode(const struct buf *text, const struct model *m,
+    const struct tokenizer *t, struct ids *ids, int32_t *bos, struct err *e)
 {
-	struct buf text = { 0 };
-	int r = file_read(path, SIZE_MAX, &text, e);
+	int r;
 
-	if (r == 0) {
-		*bos = m->config.bos >= 0 && tokenizer_add_bos(t) ?
-		    m->config.bos : -1;
-		if (*bos >= 0 && ids_add(ids, *bos) != 0)
-			r = err_set(e, ERR_NO_MEMORY, "no memory for the tokens");
-	}
-	if (r == 0)
-		r = tokenizer_encode(t, text.data, text.len, true, ids, e);
+	*bos = m->config.bos >= 0 && tokenizer_add_bos(t) ? m->config.bos : -1;
+	if (*bos >= 0 && ids_add(ids, *bos) != 0)
+		return err_set(e, ERR_NO_MEMORY, "no memory for the tokens");
+	r = tokenizer_encode(t, text->data, text->len, true, ids, e);
 	for (size_t i = 0; r == 0 && i < ids->n; i++)
 		if (ids->v[i] < 0 || ids->v[i] >= m->config.vocab)
 			r = err_set(e, ERR_RANGE, "the text has token %d, the "
 			    "model %d of them", (int)ids->v[i],
 			    (int)m->config.vocab);
-	buf_free(&text);
 	return r;
 }
 
@@ -113,14 +107,17 @@ ppl_run(const struct ppl_options *o, const struct model *m,
     const struct tokenizer *t, struct backend *b, FILE *out, struct err *e)
 {
 	struct ppl_result result;
+	struct buf text = { 0 };
 	struct ids ids = { 0 };
 	char protocol[24];
 	int32_t bos;
-	int r = ppl_read(o->path, m, t, &ids, &bos, e);
+	int r;
 
-	if (r == 0)
+	if ((r = file_read(o->path, PPL_TEXT_MAX, &text, e)) == 0 &&
+	    (r = ppl_encode(&text, m, t, &ids, &bos, e)) == 0)
 		r = ppl_measure(o, m, ids.v, (int64_t)ids.n, bos, b, &result, e);
 	ids_free(&ids);
+	buf_free(&text);
 	if (r != 0)
 		return r;
 	ppl_protocol_name(o->protocol, o->stride, protocol);

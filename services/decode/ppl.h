@@ -11,6 +11,8 @@
 #include "ppl_walk.h"
 #include "tokenizer/tokenizer.h"
 
+enum { PPL_TEXT_MAX = INT32_MAX / 2 };	/* bytes, as many as are encoded */
+
 struct ppl_options {
 	const char *path;	/* the text, UTF-8 */
 	enum ppl_protocol protocol;	/* see ppl_walk.h for these four */
@@ -39,16 +41,16 @@ int ppl_measure(const struct ppl_options *o, const struct model *m,
     struct ppl_result *result, struct err *e);
 
 /*
- * The ids of the text in o->path, encoded at once, after *bos if that is not -1:
- * the model's, if its tokenizer adds one.  ERR_NOT_FOUND or ERR_SYSTEM if the
- * file cannot be read.
+ * The ids of text, encoded at once, after *bos if that is not -1: the model's, if
+ * its tokenizer adds one.  ERR_RANGE for a token that m does not have.
  */
-int ppl_read(const char *path, const struct model *m,
+int ppl_encode(const struct buf *text, const struct model *m,
     const struct tokenizer *t, struct ids *ids, int32_t *bos, struct err *e);
 
 /*
- * ppl_measure of ppl_read.  Prints a sentence, or {"tokens","nll_mean","ppl",
- * "ppl_error","protocol","context","windows"}, to out.
+ * ppl_measure of the text in o->path, which is read once and so may be a pipe:
+ * ERR_NOT_FOUND or ERR_SYSTEM if it cannot be.  Prints a sentence, or {"tokens",
+ * "nll_mean","ppl","ppl_error","protocol","context","windows"}, to out.
  */
 int ppl_run(const struct ppl_options *o, const struct model *m,
     const struct tokenizer *t, struct backend *b, FILE *out, struct err *e);

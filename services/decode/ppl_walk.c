@@ -124,7 +124,10 @@ check(const struct ppl_walk *w, int32_t context, int64_t n, struct err *e)
 	int64_t room = (int64_t)w->n_pages * KV_PAGE;
 
 	room = room < w->n_ctx ? room : w->n_ctx;
-	if (context < 2 || context > room)
+	if (context < 2)
+		return err_set(e, ERR_RANGE, "windows of %d token; one has to "
+		    "predict another: 2 or more", (int)context);
+	if (context > room)
 		return err_set(e, ERR_RANGE, "windows of %d tokens; 2 to %"
 		    PRId64 " fit the context", (int)context, room);
 	if (w->protocol == PPL_STRIDE && (w->stride < 1 || w->stride > context))

@@ -107,7 +107,7 @@ START_TEST(what_cannot_be_measured_says_why)
 		int n, context;
 		const char *text;
 	} cases[] = {
-		{ 9, 1, "windows of 1 tokens; 2 to 64 fit the context" },
+		{ 9, 1, "windows of 1 token; one has to predict another: 2 or more" },
 		{ 9, 65, "windows of 65 tokens; 2 to 64 fit the context" },
 		{ 9, 0, "windows of 512 tokens; 2 to 64 fit the context" },
 		{ 1, 8, "the text has 1 token; a perplexity needs 2" },
