@@ -7,6 +7,8 @@
 # A file in /etc/1bit-halo that was changed, and models that were added, are
 # never overwritten and never removed.
 set -eu
+# The services' user reads what root installs, whatever root's own mask is.
+umask 022
 
 usage() { sed -n '2,4s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 [ $# -eq 5 ] || usage
@@ -26,10 +28,13 @@ docs=$prefix/share/doc/1bit-halo
 binaries='bitnet_decode 1bit-halo-server 1bit-halo-mcp 1bit-halo-pkg'
 units=$(cd "$here/systemd" && ls ./*.service | sed 's,^\./,,')
 
+# discard TARGET: half of a file, where the disk is full; the old one stays.
+discard() { rm -f "$dest$1.new"; echo "install.sh: $dest$1 could not be written" >&2; exit 1; }
+
 # put MODE SOURCE TARGET: a copy with the paths of this installation filled in.
 put() {
 	mkdir -p "$dest$(dirname "$3")"
-	sed "s|@PREFIX@|$prefix|g; s|@MODELS@|$models|g" "$2" > "$dest$3.new"
+	sed "s|@PREFIX@|$prefix|g; s|@MODELS@|$models|g" "$2" > "$dest$3.new" || discard "$3"
 	chmod "$1" "$dest$3.new"
 	mv -f "$dest$3.new" "$dest$3"
 }
@@ -38,7 +43,7 @@ put() {
 # a model that is mapped keeps its old file.
 copy() {
 	mkdir -p "$dest$(dirname "$3")"
-	cp "$2" "$dest$3.new"
+	cp "$2" "$dest$3.new" || discard "$3"
 	chmod "$1" "$dest$3.new"
 	mv -f "$dest$3.new" "$dest$3"
 }
@@ -62,7 +67,7 @@ do_install() {
 	for m in "$root"/models/*.h1b; do
 		[ -e "$m" ] && copy 644 "$m" "$models/$(basename "$m")"
 	done
-	for d in "$root"/docs/*.md "$root/LICENSE"; do
+	for d in "$root"/docs/*.md "$root/LICENSE" "$root/NOTICE.md"; do
 		[ -e "$d" ] && copy 644 "$d" "$docs/$(basename "$d")"
 	done
 	if [ -n "$dest" ]; then
@@ -78,7 +83,7 @@ Installed.  To start the stack, now and at every boot:
 
   systemctl daemon-reload
   systemctl enable --now 1bit-halo-gpu-perf 1bit-halo-bitnet 1bit-halo-server 1bit-halo-mcp
-  curl -s http://127.0.0.1:8180/readyz?verbose
+  curl -s 'http://127.0.0.1:8180/readyz?verbose'
 
 Another model: change \`model\` in $conf/decode.conf, then systemctl restart 1bit-halo-bitnet.
 NEXT
@@ -98,6 +103,7 @@ do_uninstall() {
 	if [ -z "$dest" ] && [ -d /run/systemd/system ]; then
 		# shellcheck disable=SC2086
 		systemctl disable --now $units || true
+		rm -rf /run/1bit-halo	# sockets of those that ended
 	fi
 	for b in $binaries; do rm -f "$dest$prefix/bin/$b"; done
 	for u in $units; do rm -f "$dest$unitdir/$u"; done
@@ -105,11 +111,12 @@ do_uninstall() {
 	for c in decode server mcp; do
 		remove_unchanged "$here/conf/$c.conf" "$conf/$c.conf"
 	done
-	for d in "$root"/docs/*.md "$root/LICENSE"; do
+	for d in "$root"/docs/*.md "$root/LICENSE" "$root/NOTICE.md"; do
 		rm -f "$dest$docs/$(basename "$d")"
 	done
 	rmdir "$dest$docs" "$dest$conf" 2>/dev/null || true
-	echo "Removed.  Models and state stay in $dest$(dirname $models), the user halo stays too."
+	echo "Removed.  What stays: models in $dest$(dirname $models), saved conversations in"
+	echo "$dest$(dirname $models)-bitnet if there are any, and the user halo."
 	[ -n "$dest" ] || echo "Now: systemctl daemon-reload"
 }
 

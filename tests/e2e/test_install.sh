@@ -8,7 +8,10 @@ fail() { echo "test_install: $*" >&2; exit 1; }
 run() { deploy/install.sh "$1" "$build" "$t" /usr/local /etc/systemd/system > "$t.log" 2>&1 ||
 	{ cat "$t.log" >&2; fail "$1 failed"; }; rm -f "$t.log"; }
 
+umask 077	# of a root that is careful; the services run as somebody else
 run install
+left=$(find "$t" -mindepth 1 \( -type d ! -perm 755 -o -type f ! -perm -644 \))
+[ -z "$left" ] || fail "others may not read $left"
 for f in usr/local/bin/bitnet_decode usr/local/bin/1bit-halo-server \
     usr/local/bin/1bit-halo-mcp usr/local/bin/1bit-halo-pkg; do
 	[ -x "$t/$f" ] || fail "$f is not there or not executable"
@@ -17,7 +20,8 @@ done
 for f in etc/systemd/system/1bit-halo-bitnet.service etc/systemd/system/1bit-halo-server.service \
     etc/systemd/system/1bit-halo-mcp.service etc/systemd/system/1bit-halo-gpu-perf.service \
     etc/sysusers.d/1bit-halo.conf etc/tmpfiles.d/1bit-halo.conf etc/1bit-halo/decode.conf \
-    var/lib/1bit-halo/models/halo-demo.h1b usr/local/share/doc/1bit-halo/operations.md; do
+    var/lib/1bit-halo/models/halo-demo.h1b usr/local/share/doc/1bit-halo/operations.md \
+    usr/local/share/doc/1bit-halo/NOTICE.md; do
 	[ -f "$t/$f" ] || fail "$f is not there"
 done
 ! grep -rn '@[A-Z]*@' "$t/etc" || fail "a path was not filled in"
