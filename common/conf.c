@@ -12,6 +12,7 @@
 
 #include "conf.h"
 #include "conf_help.h"
+#include "log.h"
 
 enum { WHERE_MAX = 128 };
 
@@ -367,10 +368,9 @@ conf_load(const struct conf_program *p, const struct field *fields,
 	if ((r = read_arguments(&l, argc, argv, &dry, action, e)) != 0)
 		goto out;
 	end_source(&l);
-	if ((r = field_decode(fields, size, obj, out, e)) != 0) {
+	if ((r = field_decode(fields, size, obj, out, e)) != 0 ||
+	    (p->check != NULL && (r = p->check(out, e)) != 0)) {
 		say_where(&l, e);
-	} else if (p->check != NULL && (r = p->check(out, e)) != 0) {
-		goto out;
 	} else if (dry) {
 		conf_print(fields, obj, stdout);
 		*action = CONF_EXIT;
@@ -406,7 +406,7 @@ conf_main(const struct conf_program *p, const struct field *fields,
 	kept = json_object();
 	if (conf_load(p, fields, size, argc, argv, kept, out, &action,
 	    &e) != 0) {
-		fprintf(stderr, "%s: %s\n", p->name, e.text);
+		log_usage(p->name, e.text);
 		exit(2);
 	}
 	if (action == CONF_EXIT)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +23,20 @@ static struct {
 	bool json, journal, colour, verbose;
 } conf = { .unit = "1bit" };
 
+/* Is stderr what systemd says that the journal reads?  A program that was started
+ * by a service inherits the variable, and its stderr may be anything. */
+static bool
+is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	return stream != NULL && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
+	    fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev &&
+	    st.st_ino == ino;
+}
+
 void
 log_init(const char *unit, enum log_format format, int verbose)
 {
@@ -30,7 +45,7 @@ log_init(const char *unit, enum log_format format, int verbose)
 	conf.unit = unit;
 	conf.json = format == LOG_FORMAT_JSON;
 	conf.verbose = verbose != 0;
-	conf.journal = getenv("JOURNAL_STREAM") != NULL;
+	conf.journal = is_journal();
 	conf.colour = isatty(STDERR_FILENO) &&
 	    (no_color == NULL || *no_color == '\0');
 }
@@ -67,6 +82,7 @@ static size_t
 compose_json(char *line, size_t size, int priority, const char *text)
 {
 	char escaped[2 * LOG_TEXT_MAX];
+	char level[8] = "";	/* for the journal, which takes it off */
 	struct timespec now;
 	struct tm tm;
 	size_t n = 0;
@@ -79,11 +95,13 @@ compose_json(char *line, size_t size, int priority, const char *text)
 		escaped[n++] = *text;
 	}
 	escaped[n] = '\0';
+	if (conf.journal)
+		snprintf(level, sizeof(level), "<%d>", priority);
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
-	len = snprintf(line, size, "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d"
+	len = snprintf(line, size, "%s{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d"
 	    ".%03dZ\",\"level\":\"%s\",\"unit\":\"%s\",\"msg\":\"%s\"}\n",
-	    tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+	    level, tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
 	    tm.tm_min, tm.tm_sec, (int)(now.tv_nsec / 1000000),
 	    level_name(priority), conf.unit, escaped);
 	return len < 0 ? 0 : (size_t)len;
@@ -126,6 +144,12 @@ write_line(int priority, const char *fmt, va_list ap)
 		/* nowhere to say so */
 	}
 	errno = saved;
+}
+
+void
+log_usage(const char *name, const char *text)
+{
+	fprintf(stderr, is_journal() ? "<3>%s: %s\n" : "%s: %s\n", name, text);
 }
 
 #define LOG_FUNCTION(name, priority, when) \

@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <regex.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -57,10 +59,23 @@ START_TEST(a_person_reads_time_level_and_unit)
 }
 END_TEST
 
+/* As systemd does for a service: the journal reads what stderr is now. */
+static void
+say_journal(ino_t beside)
+{
+	char stream[64];
+	struct stat st;
+
+	ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
+	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev,
+	    (uintmax_t)(st.st_ino + beside));
+	setenv("JOURNAL_STREAM", stream, 1);
+}
+
 START_TEST(the_journal_gets_priorities)
 {
-	setenv("JOURNAL_STREAM", "1:2", 1);
 	catch();
+	say_journal(0);
 	log_init("decode", LOG_FORMAT_TEXT, 1);
 	log_error("a");
 	log_warn("b");
@@ -72,10 +87,40 @@ START_TEST(the_journal_gets_priorities)
 }
 END_TEST
 
+START_TEST(a_journal_that_reads_something_else_does_not_count)
+{
+	static const char *const others[] = { NULL, "", "1", "1:2", "x:y" };
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		catch();
+		if (others[i] == NULL)
+			say_journal(1);
+		else
+			setenv("JOURNAL_STREAM", others[i], 1);
+		log_init("decode", LOG_FORMAT_TEXT, 0);
+		log_info("ready");
+		caught();
+		assert_matches("^[0-9:]{8} info  decode: ready\n$");
+	}
+}
+END_TEST
+
+START_TEST(the_journal_gets_priorities_of_json)
+{
+	catch();
+	say_journal(0);
+	log_init("decode", LOG_FORMAT_JSON, 0);
+	log_warn("b");
+	caught();
+	assert_matches("^<4>[{]\"time\":\"[^\"]*\",\"level\":\"warn\",.*[}]\n$");
+}
+END_TEST
+
 START_TEST(json_is_json_whatever_is_logged)
 {
 	json_t *v;
 
+	unsetenv("JOURNAL_STREAM");
 	catch();
 	log_init("decode", LOG_FORMAT_JSON, 0);
 	log_warn("quote \" slash \\ line\nbyte \377");
@@ -134,6 +179,8 @@ main(void)
 
 	tcase_add_test(t, a_person_reads_time_level_and_unit);
 	tcase_add_test(t, the_journal_gets_priorities);
+	tcase_add_test(t, a_journal_that_reads_something_else_does_not_count);
+	tcase_add_test(t, the_journal_gets_priorities_of_json);
 	tcase_add_test(t, json_is_json_whatever_is_logged);
 	tcase_add_test(t, one_call_is_one_line_however_long);
 	tcase_add_test(t, a_line_that_cannot_be_written_is_dropped);
