@@ -314,7 +314,7 @@ main(int argc, char *argv[])
 {
 	static struct service sv;
 	static struct compute compute = { .sv = &sv };
-	struct loop loop = { .tick_ms = TICK_MS, .tick = on_tick,
+	static struct loop loop = { .tick_ms = TICK_MS, .tick = on_tick,
 		.arg = &compute };
 	struct backend_options b;
 	struct web *web = NULL;
@@ -352,6 +352,7 @@ main(int argc, char *argv[])
 	check_logits(&sv, &b);
 	start_engine(&sv, &b);
 	store_start(&sv);
+	loop_ready(&loop);
 	step_record_begin(&sv.record, sv.boot);
 	if (pthread_create(&compute.thread, NULL, compute_run, &compute) != 0) {
 		log_error("cannot start the compute thread");
