@@ -137,6 +137,8 @@ web_start(struct web **out, const struct web_config *c, struct err *e)
 	w->c = c;
 	w->body_ms = c->body_timeout_ms > 0 ? c->body_timeout_ms : BODY_MS;
 	w->write_ms = c->write_timeout_ms > 0 ? c->write_timeout_ms : WRITE_MS;
+	if (gethostname(w->own, sizeof(w->own) - 1) == -1)
+		w->own[0] = '\0';
 	r = parse_bind(w, c->bind, e);
 	if (r == 0)
 		r = probe_port(w, e);

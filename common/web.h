@@ -67,8 +67,9 @@ struct web_config {
 	bool (*authorize)(void *arg, struct web_request *rq,
 	    const char *bearer);
 	/*
-	 * Host names that may be asked for besides the bound address, localhost
-	 * and any IP literal: NULL, or names separated by commas, or "*".
+	 * Host names that may be asked for besides the bound address, localhost,
+	 * any IP literal, this machine's own name and what containers call it:
+	 * NULL, or names separated by commas, or "*".
 	 */
 	const char *hosts;
 	/*

@@ -31,7 +31,7 @@ REFUSAL(bad_expectation, 417, "invalid_request_error", "expectation_failed",
 REFUSAL(no_host, 400, "invalid_request_error", "bad_request",
     "the Host header is missing or malformed");
 REFUSAL(unknown_host, 421, "invalid_request_error", "unknown_host",
-    "this server does not go by the name in the Host header");
+    "this server does not go by the name in the Host header: see --hosts");
 REFUSAL(origin_not_allowed, 403, "permission_error", "origin_not_allowed",
     "pages from this Origin may not call this server");
 
@@ -175,15 +175,36 @@ is_listed(const char *list, const char *s)
 	return false;
 }
 
+/* What a container calls the machine that it runs on: nobody can register it. */
+static const char container_hosts[] =
+    "host.docker.internal, host.containers.internal";
+
+/*
+ * Does name mean the machine called own: that name, its first label, or this as
+ * mDNS has it?
+ */
+static bool
+is_own(const char *name, const char *own)
+{
+	size_t n = strcspn(own, ".");
+
+	if (n == 0)
+		return false;
+	return strcasecmp(name, own) == 0 || (strncasecmp(name, own, n) == 0 &&
+	    (name[n] == '\0' || strcmp(name + n, ".local") == 0));
+}
+
 const struct web_refusal *
-web_check_host(const char *host, const char *bound, const char *hosts)
+web_check_host(const char *host, const char *bound, const char *own,
+    const char *hosts)
 {
 	char name[256];
 
 	if (host == NULL || split_host(host, name) == NULL)
 		return &no_host;
 	if (is_loopback(name) || is_ip_literal(name) ||
-	    strcmp(name, bound) == 0 || is_listed(hosts, name))
+	    strcmp(name, bound) == 0 || is_own(name, own) ||
+	    is_listed(container_hosts, name) || is_listed(hosts, name))
 		return NULL;
 	return &unknown_host;
 }

@@ -2,6 +2,7 @@
 #define COMMON_WEB_PRIV_H
 
 #include <civetweb.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -34,6 +35,7 @@ struct web {
 	const struct web_config *c;
 	struct mg_context *ctx;
 	char host[16];		/* dotted, of the bound address */
+	char own[HOST_NAME_MAX + 1];	/* what this machine is called, or "" */
 	int port;
 	int body_ms, write_ms;	/* deadlines in force */
 	atomic_int active;
@@ -95,9 +97,10 @@ struct web_framing {
 };
 const struct web_refusal *web_check_framing(const struct mg_header *h, int n,
     const char *version, struct web_framing *f);
-/* host: the header's value or NULL; bound: the address we listen on. */
+/* host: the header's value or NULL; bound: the address we listen on; own: what
+ * the machine is called, or "". */
 const struct web_refusal *web_check_host(const char *host, const char *bound,
-    const char *hosts);
+    const char *own, const char *hosts);
 /* host: as above, already accepted. */
 const struct web_refusal *web_check_origin(const char *origin,
     const char *host, const char *origins);

@@ -125,7 +125,7 @@ check(struct web_request *rq, struct web_match *m)
 		return &bad_layout;
 	rq->length = framing.length;
 	rq->chunked = framing.chunked;
-	why = web_check_host(host, rq->web->host, c->hosts);
+	why = web_check_host(host, rq->web->host, rq->web->own, c->hosts);
 	if (why == NULL)
 		why = web_check_origin(web_header(rq, "Origin"), host,
 		    c->origins);

@@ -100,12 +100,26 @@ static const struct {
 	{ "a", "b, a,c", 0 }, { "A:80", "a", 0 }, { "b", "a,bb", 421 },
 	{ "x", "", 421 }, { "x", ", ,", 421 }, { "any", "*", 0 },
 	{ "any", "a, *", 0 },
+	{ "box", NULL, 0 }, { "Box.lan:80", NULL, 0 }, { "box.local", NULL, 0 },
+	{ "boxes", NULL, 421 }, { "box.example", NULL, 421 },
+	{ "bo", NULL, 421 }, { "box.lan.example", NULL, 421 },
+	{ "box.local.example", NULL, 421 }, { "lan", NULL, 421 },
+	{ "host.docker.internal:8180", NULL, 0 },
+	{ "host.containers.internal", NULL, 0 },
+	{ "docker.internal", NULL, 421 }, { "x.docker.internal", NULL, 421 },
 };
+
+START_TEST(a_machine_without_a_name_has_none)
+{
+	ck_assert_ptr_nonnull(web_check_host("local", "127.0.0.1", "", NULL));
+	ck_assert_ptr_nonnull(web_check_host("x.local", "127.0.0.1", "", NULL));
+}
+END_TEST
 
 START_TEST(a_host_is_known_or_refused)
 {
 	const struct web_refusal *why = web_check_host(hosts[_i].host,
-	    "bound.example", hosts[_i].hosts);
+	    "bound.example", "Box.lan", hosts[_i].hosts);
 
 	ck_assert_int_eq(why == NULL ? 0 : why->status, hosts[_i].status);
 }
@@ -352,6 +366,7 @@ main(void)
 	tcase_add_loop_test(t, framing_is_strict, 0, N(framings));
 	tcase_add_test(t, the_sixty_fourth_header_is_one_too_many);
 	tcase_add_loop_test(t, a_host_is_known_or_refused, 0, N(hosts));
+	tcase_add_test(t, a_machine_without_a_name_has_none);
 	tcase_add_loop_test(t, an_origin_is_ours_or_listed, 0, N(origins));
 	tcase_add_loop_test(t, a_query_parameter_is_decoded_or_absent, 0,
 	    N(queries));
