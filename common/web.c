@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,7 +18,12 @@
  * takes it from there.  mg_stop cuts what is under way, so web_stop waits
  * before it.
  */
-enum { BODY_MS = 10000, WRITE_MS = 10000 };
+enum {
+	BODY_MS = 10000,
+	WRITE_MS = 10000,
+	QUEUE = 64,		/* connections that wait for a thread */
+	FILES_SPARE = 192,	/* of the bus, of a library: what else is open */
+};
 
 /* Take "host:port" apart into w->host and w->port. */
 static int
@@ -73,10 +79,14 @@ probe_port(const struct web *w, struct err *e)
 	close(fd);
 	if (why == 0)
 		return 0;
-	return err_set_param(e, why == EADDRINUSE ? ERR_EXISTS :
-	    why == EADDRNOTAVAIL ? ERR_RANGE : ERR_SYSTEM, "bind",
-	    "%s:%d: %s", w->host, w->port, why == EADDRINUSE ?
-	    "address already in use" : strerror(why));
+	if (why == EADDRINUSE)
+		return err_set_param(e, ERR_EXISTS, "bind",
+		    "%s:%d: address already in use", w->host, w->port);
+	if (why == EADDRNOTAVAIL)	/* at boot it may come with the network */
+		return err_set_param(e, ERR_UNAVAILABLE, "bind",
+		    "%s:%d: no interface has this address", w->host, w->port);
+	return err_set_param(e, ERR_SYSTEM, "bind", "%s:%d: %s", w->host,
+	    w->port, strerror(why));
 }
 
 /* Starting takes more of a thread's stack than waiting does. */
@@ -93,9 +103,9 @@ thread_starts(const struct mg_context *ctx, int type)
 static int
 start_civetweb(struct web *w, struct err *e)
 {
-	char port[32], threads[16], head[16], timeout[16], why[120] = "";
+	char port[32], threads[16], queue[16], head[16], timeout[16], why[120] = "";
 	const char *options[] = { "listening_ports", port,
-		"num_threads", threads, "connection_queue", "64",
+		"num_threads", threads, "connection_queue", queue,
 		"listen_backlog", "1024", "enable_keep_alive", "no",
 		"request_timeout_ms", timeout, "max_request_size", head,
 		"tcp_nodelay", "1", "decode_url", "no",
@@ -113,16 +123,38 @@ start_civetweb(struct web *w, struct err *e)
 
 	snprintf(port, sizeof(port), "%s:%d", w->host, w->port);
 	snprintf(threads, sizeof(threads), "%d", w->c->n_threads);
+	snprintf(queue, sizeof(queue), "%d", QUEUE);
 	snprintf(head, sizeof(head), "%d", WEB_HEAD_MAX);
 	snprintf(timeout, sizeof(timeout), "%d", WEB_TIMEOUT_MS);
 	mg_init_library(0);
 	w->ctx = mg_start2(&init, &error);
-	if (w->ctx == NULL)
-		return err_set(e, ERR_SYSTEM, "%s: cannot start the HTTP "
-		    "server: %s", port, why);
+	if (w->ctx == NULL)	/* the port is good, so it is a thread or memory */
+		return err_set(e, ERR_NO_MEMORY, "%s: cannot start the HTTP "
+		    "server with %s threads: %s", port, threads, why);
 	if (mg_get_server_ports(w->ctx, 1, &bound) == 1)
 		w->port = bound.port;
 	return 0;
+}
+
+int
+web_check_bind(const char *bind, struct err *e)
+{
+	struct web w = { 0 };
+
+	return parse_bind(&w, bind, e);
+}
+
+long
+web_raise_files(int n_threads)
+{
+	rlim_t need = (rlim_t)n_threads + QUEUE + FILES_SPARE;
+	struct rlimit now;
+
+	if (getrlimit(RLIMIT_NOFILE, &now) == -1 || now.rlim_cur >= need)
+		return 0;
+	now.rlim_cur = now.rlim_max < need ? now.rlim_max : need;
+	setrlimit(RLIMIT_NOFILE, &now);
+	return now.rlim_cur < need ? (long)now.rlim_cur : 0;
 }
 
 int

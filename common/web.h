@@ -88,9 +88,21 @@ struct web_config {
 	void (*on_done)(void *arg, const struct web_done *d);
 };
 
+/* Is bind written as in struct web_config?  0, or ERR_RANGE and what is wrong. */
+int web_check_bind(const char *bind, struct err *e);
+
+/*
+ * Raise the limit of open files to what n_threads connections need.  0, or the
+ * limit if it is lower and cannot be raised: then CivetWeb waits for a file to be
+ * closed in a loop that takes a whole processor.
+ */
+long web_raise_files(int n_threads);
+
 /*
  * Start listening.  ERR_EXISTS with a clear sentence if the port is taken,
- * ERR_RANGE if bind is malformed.  c and what it points to must outlive *w.
+ * ERR_UNAVAILABLE if no interface has the address (yet), ERR_NO_MEMORY if there
+ * are not so many threads, ERR_RANGE if bind is malformed.  c and what it points
+ * to must outlive *w.
  */
 int web_start(struct web **w, const struct web_config *c, struct err *e);
 

@@ -49,7 +49,8 @@ static void
 fail(const struct err *e)
 {
 	log_error("%s", e->text);
-	exit(e->code == ERR_EXISTS || e->code == ERR_NO_MEMORY ? 1 : 2);
+	exit(e->code == ERR_EXISTS || e->code == ERR_NO_MEMORY ||
+	    e->code == ERR_UNAVAILABLE ? 1 : 2);
 }
 
 static void
@@ -83,6 +84,7 @@ start(struct gateway *gw, const struct fleet_config *fleet)
 	static struct web_config config;
 	const struct gateway_options *o = &gw->options;
 	struct err e;
+	long files;
 
 	if (bus_lock(fleet->dir, "gateway", &e) != 0 ||
 	    fleet_create(&gw->fleet, fleet, &e) != 0)
@@ -96,6 +98,10 @@ start(struct gateway *gw, const struct fleet_config *fleet)
 		.request_id_prefix = "req_", .processing_ms = true,
 		.on_done = gateway_on_done,
 	};
+	if ((files = web_raise_files(config.n_threads)) != 0)
+		log_warn("only %ld files may be open (LimitNOFILE=, ulimit -n): too "
+		    "few for %d streams and their probes, see --max-streams", files,
+		    (int)o->max_streams);
 	if (web_start(&gw->web, &config, &e) != 0)
 		fail(&e);
 }
@@ -149,8 +155,8 @@ main(int argc, char *argv[])
 {
 	static struct gateway gw;
 	static struct fleet_config fleet;
-	struct tick tick = { .gw = &gw };
-	struct loop loop = { .tick_ms = 1000, .tick = on_tick,
+	static struct tick tick = { .gw = &gw };
+	static struct loop loop = { .tick_ms = 1000, .tick = on_tick,
 		.reload = on_reload, .arg = &tick };
 	struct err e;
 	int n_cut, r;
@@ -180,6 +186,7 @@ main(int argc, char *argv[])
 	if (tick.watched && notify_interval_ms() < loop.tick_ms)
 		loop.tick_ms = notify_interval_ms();
 
+	loop_ready(&loop);
 	log_info("serving http://%s workers=%d first=%s keys=%zu boot=%s",
 	    gw.options.bind, fleet_size(gw.fleet),
 	    upstream_name(fleet_at(gw.fleet, 0)), auth_count(&gw.auth),

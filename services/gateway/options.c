@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "discover.h"
+#include "web.h"
 
 FIELD_TABLE(gateway_options, GATEWAY_OPTIONS)
 
@@ -27,6 +28,8 @@ gateway_options_check(const struct gateway_options *o, struct err *e)
 	size_t i;
 	int r;
 
+	if ((r = web_check_bind(o->bind, e)) != 0)
+		return r;
 	if (!json_is_array(o->upstream))
 		return err_set(e, ERR_RANGE, "upstream is not a list");
 	json_array_foreach(o->upstream, i, v) {

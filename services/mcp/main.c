@@ -16,6 +16,7 @@
 #include "loop.h"
 #include "notify.h"
 #include "options.h"
+#include "web.h"
 
 enum {
 	EXIT_UNUSABLE = 2,	/* arguments or files: a restart would not help */
@@ -32,7 +33,7 @@ check_options(const void *values, struct err *e)
 	    strcmp(o->log_format, "json") != 0)
 		return err_set(e, ERR_RANGE,
 		    "log_format '%s' is neither text nor json", o->log_format);
-	return 0;
+	return o->bind[0] != '\0' ? web_check_bind(o->bind, e) : 0;
 }
 
 static const struct conf_program program = {
@@ -125,6 +126,7 @@ serve_http(const struct mcp_options *o, struct loop *l)
 	l->tick_ms = notify_interval_ms() > 0 ? notify_interval_ms() : TICK_MS;
 	l->tick = notify_interval_ms() > 0 ? on_tick : NULL;
 	l->arg = &h;
+	loop_ready(l);
 	log_info("ready bind=%s", o->bind);
 	notify_ready("serving MCP");
 	r = loop_run(l);
@@ -150,7 +152,7 @@ int
 main(int argc, char *argv[])
 {
 	struct mcp_options o;
-	struct loop l = { 0 };
+	static struct loop l;
 	enum log_format format;
 	int status;
 

@@ -70,7 +70,7 @@ START_TEST(an_open_door_is_said_loudly)
 END_TEST
 
 static const struct { const char *a, *b, *says; } bad_options[] = {
-	{ "--bind", "nowhere", "nowhere" },
+	{ "--bind", "nowhere", "--bind: nowhere: want ADDRESS:PORT" },
 	{ "--runtime-dir", "/dev/null/x", "/dev/null/x" },
 	{ "--api-key-file", "/dev/null", "there is no key in it" },
 	{ "--api-key-file", "/nonexistent", "No such file" },
@@ -91,6 +91,68 @@ START_TEST(unusable_options_are_2)
 	ck_assert_int_eq(process_run(other, args, text, sizeof(text)), 2);
 	ck_assert_msg(strstr(text, bad_options[_i].says) != NULL, "%s", text);
 	process_remove_dir(other);
+}
+END_TEST
+
+/* The program with one more option and -n, or without. */
+static int
+run_with(const char *option, const char *value, const char *last, char *text,
+    size_t size)
+{
+	char dir[64];
+	const char *args[] = { BUILD "/bin/1bit-halo-server", "--runtime-dir", dir,
+		option, value, last, NULL };
+	int status;
+
+	process_make_dir(dir);
+	status = process_run(dir, args, text, size);
+	process_remove_dir(dir);
+	return status;
+}
+
+START_TEST(a_check_of_the_options_looks_at_the_address)
+{
+	char text[4096];
+
+	ck_assert_int_eq(run_with("--bind", "box:8180", "-n", text,
+	    sizeof(text)), 2);
+	ck_assert_msg(strstr(text, "--bind: box:8180: the address") != NULL, "%s",
+	    text);
+}
+END_TEST
+
+/* An interface may get its address after the boot: systemd tries again. */
+START_TEST(an_address_that_may_come_is_1)
+{
+	char text[4096];
+
+	ck_assert_int_eq(run_with("--bind", "192.0.2.1:8180", NULL, text,
+	    sizeof(text)), 1);
+	ck_assert_msg(strstr(text, "no interface has this address") != NULL,
+	    "%s", text);
+}
+END_TEST
+
+START_TEST(few_open_files_are_said)
+{
+	char dir[64], bind[32];
+	const char *args[] = { "/bin/sh", "-c", "ulimit -n 100; exec " BUILD
+		"/bin/1bit-halo-server --bind $0 --runtime-dir $1", bind, dir, NULL };
+	struct process p;
+
+	process_make_dir(dir);
+	snprintf(bind, sizeof(bind), "127.0.0.1:%d", process_free_port());
+	process_start(&p, dir, "few", args);
+	process_ready(&p);
+	ck_assert(process_logged(&p, "only 100 files may be open"));
+	ck_assert_int_eq(process_end(&p, SIGTERM, PROCESS_END_MS), 0);
+	args[2] = "ulimit -Sn 100; exec " BUILD
+	    "/bin/1bit-halo-server --bind $0 --runtime-dir $1";
+	process_start(&p, dir, "enough", args);
+	process_ready(&p);
+	ck_assert(!process_logged(&p, "files may be open"));
+	ck_assert_int_eq(process_end(&p, SIGTERM, PROCESS_END_MS), 0);
+	process_remove_dir(dir);
 }
 END_TEST
 
@@ -149,6 +211,9 @@ main(void)
 	tcase_add_loop_test(t, an_open_door_is_said_loudly, 0, 4);
 	tcase_add_loop_test(t, unusable_options_are_2, 0,
 	    (int)(sizeof(bad_options) / sizeof(bad_options[0])));
+	tcase_add_test(t, a_check_of_the_options_looks_at_the_address);
+	tcase_add_test(t, an_address_that_may_come_is_1);
+	tcase_add_test(t, few_open_files_are_said);
 	tcase_add_test(t, keys_guard_all_but_health);
 	suite_add_tcase(s, t);
 	srunner_set_fork_status(r, CK_NOFORK);	/* bus.h: no fork */

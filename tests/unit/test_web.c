@@ -304,7 +304,7 @@ static const struct {
 	    " from 0 to 65535" },
 	{ "127.0.0.1:65536", ERR_RANGE, "127.0.0.1:65536: the port is not a "
 	    "number from 0 to 65535" },
-	{ "192.0.2.1:0", ERR_RANGE, "192.0.2.1:0: Cannot assign requested "
+	{ "192.0.2.1:0", ERR_UNAVAILABLE, "192.0.2.1:0: no interface has this "
 	    "address" },
 };
 

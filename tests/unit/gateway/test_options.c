@@ -41,6 +41,11 @@ static const struct { const char *options, *sentence; } refused[] = {
 	{ "{\"max_streams\":0}", NULL },
 	{ "{\"max_streams\":1025}", NULL },
 	{ "{\"bind\":\"\"}", NULL },
+	{ "{\"bind\":\"8180\"}", "8180: want ADDRESS:PORT, like 127.0.0.1:8180" },
+	{ "{\"bind\":\"[::1]:8180\"}", "[::1]:8180: the HTTP library has no IPv6, "
+	  "bind an IPv4 address" },
+	{ "{\"bind\":\"localhost:http\"}", "localhost:http: the port is not a "
+	  "number from 0 to 65535" },
 };
 
 static int
