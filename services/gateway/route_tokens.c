@@ -11,6 +11,17 @@
 
 enum { CALL_MS = 10000 };	/* 1 MiB of text is tokenized in less */
 
+/* An error of no member is one of the answer's size, which the bus bounds. */
+static int
+too_large(uint32_t type, struct err *e)
+{
+	const char *param = type == DECODE_TYPE_tokenize ? "content" :
+	    type == DECODE_TYPE_detokenize ? "tokens" : "messages";
+
+	return err_set_param(e, ERR_RANGE, param, "what '%s' becomes does not fit "
+	    "into one answer: send it in parts", param);
+}
+
 /* Ask the worker of the model that body names, or of any. */
 static int
 ask(struct gateway *gw, const json_t *body, uint32_t type, json_t *obj,
@@ -31,7 +42,7 @@ ask(struct gateway *gw, const json_t *body, uint32_t type, json_t *obj,
 	if ((r = upstream_call(u, type, obj, reply_type, reply, CALL_MS,
 	    e)) != 0 && strcmp(e->param, "ids") == 0)
 		strcpy(e->param, "tokens");	/* as the client calls it */
-	return r;
+	return r == ERR_RANGE && e->param[0] == '\0' ? too_large(type, e) : r;
 }
 
 /* Not UTF-8 as a whole: its bytes, as numbers. */

@@ -242,6 +242,24 @@ START_TEST(text_to_tokens_and_back)
 }
 END_TEST
 
+/* A token of one blank each, which is more JSON than a message of the bus holds. */
+START_TEST(tokens_that_do_not_fit_into_an_answer_are_refused)
+{
+	struct buf body = { 0 };
+	json_t *v;
+
+	buf_adds(&body, "{\"with_pieces\":true,\"content\":\"");
+	for (int i = 0; i < 1 << 20; i++)
+		buf_adds(&body, " ");
+	buf_adds(&body, "\"}");
+	v = api_ask("/tokenize", 400, body.data);
+	ck_assert_str_eq(api_text(v, "error.param"), "content");
+	ck_assert_ptr_nonnull(strstr(api_text(v, "error.message"), "in parts"));
+	json_decref(v);
+	buf_free(&body);
+}
+END_TEST
+
 START_TEST(a_chat_is_shown_as_its_model_gets_it)
 {
 	json_t *v = api_ask("/apply-template", 200, "{\"messages\":[{\"role\":"
@@ -436,6 +454,7 @@ main(void)
 	tcase_add_test(t, a_name_in_a_path_may_be_escaped);
 	tcase_add_test(t, a_query_that_cannot_be_right_is_refused);
 	tcase_add_test(t, text_to_tokens_and_back);
+	tcase_add_test(t, tokens_that_do_not_fit_into_an_answer_are_refused);
 	tcase_add_test(t, a_chat_is_shown_as_its_model_gets_it);
 	tcase_add_test(t, props_and_slots_are_llama_servers);
 	tcase_add_test(t, a_slot_at_work_says_how_far_it_is_and_no_text);
