@@ -183,34 +183,40 @@ parse_n(const json_t *body, struct openai_request *q, struct err *e)
 	return 0;
 }
 
-/* By its first name that is there. */
+/* 0: no limit. */
+static int
+parse_limit(const json_t *v, const char *name, json_int_t *n, struct err *e)
+{
+	/* llama-server: -1 is none. */
+	bool none = strcmp(name, "n_predict") == 0 && json_is_integer(v) &&
+	    json_integer_value(v) == -1;
+
+	if (!none && (!json_is_integer(v) || json_integer_value(v) < 1))
+		return err_set_param(e, ERR_RANGE, name,
+		    "'%s' is not a positive integer", name);
+	/* More than any context is as good as all of it. */
+	*n = none || json_integer_value(v) > DECODE_CTX_MAX ? 0 :
+	    json_integer_value(v);
+	return 0;
+}
+
+/* The last of these that is there wins, and the others must be in order, too. */
 static int
 parse_max_tokens(const json_t *body, const struct openai_request *q,
     struct err *e)
 {
 	static const char *const names[] = {
-		"max_completion_tokens", "max_tokens", "n_predict",
+		"n_predict", "max_tokens", "max_completion_tokens",
 	};
 	json_int_t n = q->chat ? 0 : OPENAI_COMPLETION_TOKENS;
+	const json_t *v;
+	int r;
 
-	for (size_t i = 0; i < 3; i++) {
-		const json_t *v = openai_member(body, names[i]);
-
-		if (v == NULL)
-			continue;
-		/* llama-server: -1 is no limit. */
-		if (i == 2 && json_is_integer(v) && json_integer_value(v) == -1)
-			n = 0;
-		else if (!json_is_integer(v) || json_integer_value(v) < 1)
-			return err_set_param(e, ERR_RANGE, names[i],
-			    "'%s' is not a positive integer", names[i]);
-		else
-			n = json_integer_value(v);
-		break;
-	}
-	/* More than any context is as good as all of it. */
-	json_object_set_new(q->generate, "max_tokens",
-	    json_integer(n > DECODE_CTX_MAX ? 0 : n));
+	for (size_t i = 0; i < 3; i++)
+		if ((v = openai_member(body, names[i])) != NULL &&
+		    (r = parse_limit(v, names[i], &n, e)) != 0)
+			return r;
+	json_object_set_new(q->generate, "max_tokens", json_integer(n));
 	return 0;
 }
 

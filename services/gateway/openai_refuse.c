@@ -52,7 +52,7 @@ static const struct rule {
 	{ .name = "bad_words", .neutral = EMPTY },
 	{ .name = "allowed_token_ids", .neutral = EMPTY },
 	{ .name = "use_beam_search", .neutral = FALSE },
-	{ .name = "prompt_logprobs", .neutral = NOT_ABOVE, .number = -1 },
+	{ .name = "prompt_logprobs" },	/* -1: of all tokens */
 	{ .name = "truncate_prompt_tokens", .neutral = EMPTY },
 	{ .name = "include_stop_str_in_output", .neutral = FALSE },
 	{ .name = "skip_special_tokens", .neutral = TRUE },
