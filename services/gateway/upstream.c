@@ -204,13 +204,17 @@ static int
 send_first(struct upstream_request *q, struct err *e)
 {
 	struct decode_accepted a;
-	json_t *obj = NULL;
+	json_t *obj = NULL, *forced;
 	int r = ERR_UNAVAILABLE;
 
-	/* Twice, with the same id: it runs once. */
+	pthread_mutex_lock(&q->u->lock);
+	forced = q->pieces.next == 0 ? NULL : pieces_tokens(&q->pieces);
+	pthread_mutex_unlock(&q->u->lock);
+	/* Twice, with the same id: it runs once.  And with the same tokens: by the
+	 * second time there may be pieces of the first. */
 	for (int i = 0; i < 2 && r == ERR_UNAVAILABLE; i++)
-		r = upstream_send(q, 0, q->pieces.next == 0 ? NULL :
-		    pieces_tokens(&q->pieces), &a, &obj, e);
+		r = upstream_send(q, 0, json_incref(forced), &a, &obj, e);
+	json_decref(forced);
 	if (r == ERR_TIMEOUT)
 		cancel(q);
 	pthread_mutex_lock(&q->u->lock);
