@@ -60,6 +60,15 @@ count(struct session_store *st, int64_t *counter, int64_t n)
 	pthread_mutex_unlock(&st->lock);
 }
 
+/* Of all files. */
+static void
+note_bytes(struct session_store *st, int64_t bytes)
+{
+	pthread_mutex_lock(&st->lock);
+	st->stats.bytes = bytes;
+	pthread_mutex_unlock(&st->lock);
+}
+
 static void
 end_op(struct session_store *st)
 {
@@ -95,7 +104,7 @@ make_room(struct session_store *st, const char *key, int64_t n, struct err *e)
 		total -= files[i].bytes;
 	}
 	free(files);
-	count(st, &st->stats.bytes, total - st->stats.bytes);
+	note_bytes(st, total);
 	if (total <= st->c.max_bytes)
 		return 0;
 	return err_set(e, ERR_STORAGE, "a snapshot of %lld MiB finds no room: "
