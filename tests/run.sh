@@ -16,6 +16,9 @@
 run_one() {
 	results=$1 build=$2 name=$3 start=$(date +%s)
 	out=$results/$(echo "$name" | tr / _)
+	case $name in */tests/process/*)
+		export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=tests/lsan.supp:print_suppressions=0}"
+	esac
 	case $name in
 	*.sh) timeout --foreground -k 10 "${TESTS_LIMIT:-900}" "$name" "$build" ;;
 	*) timeout --foreground -k 10 "${TESTS_LIMIT:-900}" "$name" ;;
@@ -53,6 +56,7 @@ case tidy in *"${TESTS_ONLY:-}"*) tidy ;; esac
 # The longest first: none of them should be left over at the end.
 long='/test_(gpu|bus_faults|attention|gateway_resume|gpu_report|neon)([.]sh)?$'
 export CK_TIMEOUT_MULTIPLIER="${CK_TIMEOUT_MULTIPLIER:-10}"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-suppressions=tests/tsan.supp}"
 for t in tests/e2e/test_*.sh "$@"; do
 	case $t in *"${TESTS_ONLY:-}"*) [ ! -e "$t" ] || echo "$t" ;; esac
 done | awk -v long="$long" '$0 ~ long { print; next } { rest = rest $0 "\n" } END { printf "%s", rest }' |
