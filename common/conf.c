@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "conf.h"
 #include "conf_help.h"
@@ -416,13 +417,20 @@ conf_main(const struct conf_program *p, const struct field *fields,
 const char *
 conf_runtime_dir(const char *given)
 {
+	static const char installed[] = "/run/1bit-halo";
 	static char first[256];
 	const char *env = getenv("RUNTIME_DIRECTORY");
+	const char *own = getenv("XDG_RUNTIME_DIR");
 
 	if (given != NULL && *given != '\0')
 		return given;
-	if (env == NULL || *env == '\0')
-		return "/run/1bit-halo";
+	if (env == NULL || *env == '\0') {
+		if (own == NULL || *own != '/' || geteuid() == 0 ||
+		    access(installed, F_OK) == 0)
+			return installed;
+		snprintf(first, sizeof(first), "%s/1bit-halo", own);
+		return first;
+	}
 	/* systemd gives all of them, with colons between; the first is ours. */
 	snprintf(first, sizeof(first), "%.*s", (int)strcspn(env, ":"), env);
 	return first;

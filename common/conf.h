@@ -54,7 +54,9 @@ void conf_main(const struct conf_program *p, const struct field *fields,
 void conf_standard_fds(void);
 
 /* The runtime directory: given if not "", else $RUNTIME_DIRECTORY, else
- * /run/1bit-halo.  Borrowed. */
+ * /run/1bit-halo; where that is not there and only root could make it,
+ * $XDG_RUNTIME_DIR/1bit-halo, so that who has installed nothing need not say one.
+ * Borrowed. */
 const char *conf_runtime_dir(const char *given);
 
 #define ONEBIT_VERSION "0.1.0"

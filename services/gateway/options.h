@@ -8,7 +8,8 @@
 	F(STR, bind, 1, 64, "\"127.0.0.1:8180\"", "host:port",                \
 	    "where HTTP is served; IPv4")                                     \
 	F(STR, runtime_dir, 0, 80, "\"\"", "path",                            \
-	    "where the sockets are; empty: $RUNTIME_DIRECTORY or /run/1bit-halo") \
+	    "where the sockets are; empty: $RUNTIME_DIRECTORY, /run/1bit-halo, or " \
+	    "without an installation $XDG_RUNTIME_DIR/1bit-halo")             \
 	F(JSON, upstream, 0, FLEET_MAX, "[]", "URL|DIR",                      \
 	    "a worker's http:// address, asked once for its sockets, or "     \
 	    "their directory; once for each worker; none: runtime_dir")       \

@@ -11,7 +11,8 @@
 	F(STR, api_key_file, 0, 512, "\"\"", "", "its first line is the key"  \
 	    " for --server")                                                  \
 	F(STR, runtime_dir, 0, 80, "\"\"", "", "where the sockets are; \"\":" \
-	    " $RUNTIME_DIRECTORY, else /run/1bit-halo")                       \
+	    " $RUNTIME_DIRECTORY, else /run/1bit-halo, or without an"         \
+	    " installation $XDG_RUNTIME_DIR/1bit-halo")                       \
 	F(INT, timeout_ms, 50, 60000, "2000", "ms", "for each unit asked")    \
 	F(INT, threads, 2, 512, "64", "", "HTTP connections served at once")  \
 	F(STR, hosts, 0, 1024, "\"\"", "", "host names that HTTP clients may" \

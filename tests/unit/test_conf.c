@@ -265,10 +265,30 @@ END_TEST
 START_TEST(the_runtime_directory_is_given_or_the_managers_or_ours)
 {
 	unsetenv("RUNTIME_DIRECTORY");
+	unsetenv("XDG_RUNTIME_DIR");
 	ck_assert_str_eq(conf_runtime_dir(""), "/run/1bit-halo");
 	setenv("RUNTIME_DIRECTORY", "/run/a:/run/b", 1);
 	ck_assert_str_eq(conf_runtime_dir(""), "/run/a");
 	ck_assert_str_eq(conf_runtime_dir("/x"), "/x");
+}
+END_TEST
+
+START_TEST(a_user_without_an_installation_has_a_runtime_directory)
+{
+	bool installed = access("/run/1bit-halo", F_OK) == 0;
+
+	unsetenv("RUNTIME_DIRECTORY");
+	setenv("XDG_RUNTIME_DIR", "/run/user/1000", 1);
+	if (geteuid() == 0) {
+		ck_assert_str_eq(conf_runtime_dir(""), "/run/1bit-halo");
+		ck_assert_int_eq(seteuid(65534), 0);
+	}
+	ck_assert_str_eq(conf_runtime_dir(""), installed ? "/run/1bit-halo" :
+	    "/run/user/1000/1bit-halo");
+	setenv("XDG_RUNTIME_DIR", "relative", 1);
+	ck_assert_str_eq(conf_runtime_dir(""), "/run/1bit-halo");
+	setenv("RUNTIME_DIRECTORY", "/run/a", 1);
+	ck_assert_str_eq(conf_runtime_dir(""), "/run/a");
 }
 END_TEST
 
@@ -294,6 +314,8 @@ main(void)
 	tcase_add_test(t, help_shows_every_option_and_version_the_version);
 	tcase_add_test(t,
 	    the_runtime_directory_is_given_or_the_managers_or_ours);
+	tcase_add_test(t,
+	    a_user_without_an_installation_has_a_runtime_directory);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);
