@@ -44,19 +44,28 @@ ended_badly(const struct piece *p, struct err *e)
 	    p->finish);
 }
 
+/* What the worker says; which tokens were thoughts was counted here, also on the
+ * connection that a stream had before. */
+static void
+read_usage(struct choice *c, const json_t *stats)
+{
+	int64_t n_reasoning = c->usage.n_reasoning;
+
+	openai_usage_read(stats, &c->usage);
+	c->usage.n_reasoning = n_reasoning;
+}
+
 /* The last piece told us how it ended. */
 static int
 take_finish(struct run *run, struct choice *c, const struct piece *p,
     struct err *e)
 {
-	int64_t n_reasoning = c->usage.n_reasoning;
 	int k = (int)(c - run->choices) % run->q->best_of;
 
 	if ((c->finish = openai_finish(p->finish)) == NULL)
 		return ended_badly(p, e);
 	reasoning_end(&c->reasoning, &c->thought, &c->said);
-	openai_usage_read(p->stats, &c->usage);
-	c->usage.n_reasoning = n_reasoning;
+	read_usage(c, p->stats);
 	openai_usage_add(&run->total, &c->usage, k == 0);
 	run->gw->stats.n_prompt += (uint64_t)c->usage.n_prompt;
 	run->gw->stats.n_generated += (uint64_t)c->usage.n_generated;
@@ -68,7 +77,7 @@ static void
 take_first(struct run *run, struct choice *c, const struct piece *p)
 {
 	c->first_ns = clock_ns();
-	openai_usage_read(p->stats, &c->usage);
+	read_usage(c, p->stats);
 	if (run->first_ns != 0)
 		return;
 	run->first_ns = c->first_ns;

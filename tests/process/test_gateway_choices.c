@@ -260,6 +260,40 @@ START_TEST(thoughts_come_apart_from_the_answer)
 }
 END_TEST
 
+START_TEST(thoughts_of_both_halves_of_a_stream_are_counted)
+{
+	struct http_client c;
+	char id[33], path[96];
+	const char *at;
+	json_t *g;
+
+	json_decref(gateway_begin(&c, CHAT("\"stream\":true,"
+	    "\"stream_options\":{\"include_usage\":true},"), id));
+	fake_piece(id, 0, 1, "<think>", "", false);
+	fake_piece(id, 1, 1, "let me", "", false);
+	http_until(&c, "let me");
+	at = strstr(c.in.data, "\"id\":\"") + 6;
+	snprintf(path, sizeof(path), "/v1/stream?id=%.*s&from=6",
+	    (int)strcspn(at, "\""), at);
+	http_close(&c);
+	ck_assert(fake_cancelled(id));
+	http_get(&c, gateway_port, path, "");
+	g = fake_generate();
+	snprintf(id, sizeof(id), "%s",
+	    json_string_value(json_object_get(g, "id")));
+	ck_assert_uint_eq(json_array_size(json_object_get(g, "forced")), 2);
+	json_decref(g);
+	fake_piece(id, 2, 1, " see", "", false);
+	fake_piece(id, 3, 1, "</think>", "", false);
+	fake_piece(id, 4, 1, "Hello", "stop", false);
+	http_rest(&c);
+	check_joined(&c, 0, "reasoning", " see");
+	check_joined(&c, 0, "content", "Hello");
+	ck_assert(http_has(&c, "\"reasoning_tokens\":4"));
+	http_close(&c);
+}
+END_TEST
+
 START_TEST(thoughts_stay_where_the_client_wants_them)
 {
 	struct http_client c;
@@ -320,6 +354,7 @@ main(void)
 	tcase_add_test(t, a_worker_without_hidden_states_has_no_embeddings);
 	tcase_add_test(t, all_answers_survive_their_worker);
 	tcase_add_test(t, thoughts_come_apart_from_the_answer);
+	tcase_add_test(t, thoughts_of_both_halves_of_a_stream_are_counted);
 	tcase_add_test(t, thoughts_stay_where_the_client_wants_them);
 	tcase_add_test(t, who_waits_is_told_where_it_stands);
 	suite_add_tcase(s, t);
