@@ -59,6 +59,9 @@ upstream_send(struct upstream_request *q, int64_t attempt, json_t *forced,
 	if (solo_end > 0)
 		json_object_set_new(generate, "solo_seq",
 		    json_integer(solo_end - 1));
+	/* Those of the prompt came with the first token. */
+	if (json_array_size(forced) > 0)
+		json_object_del(generate, "prompt_logprobs");
 	if (forced != NULL)
 		json_object_set_new(generate, "forced", forced);
 	if ((r = upstream_call(q->u, DECODE_TYPE_generate, generate,
@@ -154,8 +157,8 @@ wake_dozing(struct upstream *u, int64_t now)
 			}
 }
 
-/* A call wakes a dozen threads, here and there: as seldom as leases and the worker's
- * window allow. */
+/* A call wakes this thread again and a dozen of the worker's: as seldom as leases and
+ * its window allow. */
 static bool
 acks_are_due(const struct upstream *u, int64_t now)
 {

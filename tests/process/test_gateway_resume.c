@@ -192,6 +192,49 @@ START_TEST(a_whole_answer_goes_on_too)
 }
 END_TEST
 
+/* And the gateway has met it; the life before was stopped, or it were one crash too
+ * many. */
+static void
+restart_calmly(void)
+{
+	int n = process_log_lines(&gateway, "model=fake");
+
+	fake_stops(true);
+	gateway_restart_worker(true);
+	for (int i = 0; i < PROCESS_TRIES &&
+	    process_log_lines(&gateway, "model=fake") == n; i++)
+		usleep(1000);
+	fake_stops(false);
+}
+
+/* They came with the first token, and are not to come twice. */
+START_TEST(logprobs_of_a_prompt_are_asked_for_once)
+{
+	static const char body[] = "{\"model\":\"fake\",\"seed\":9,"
+	    "\"prompt\":\"CANARY\",\"echo\":true,\"logprobs\":0}";
+	struct http_client c;
+	char id[33];
+	json_t *g;
+
+	http_post(&c, gateway_port, "/v1/completions", "", body);
+	g = fake_generate();
+	snprintf(id, sizeof(id), "%s", json_string_value(json_object_get(g, "id")));
+	ck_assert(json_is_true(json_object_get(g, "prompt_logprobs")));
+	json_decref(g);
+	fake_piece(id, 0, 1, "one", "", false);
+	ck_assert_int_eq(fake_acked(id, 1), 1);
+	restart_calmly();
+	g = fake_generate();
+	ck_assert_ptr_null(json_object_get(g, "prompt_logprobs"));
+	check_resumed(g, id, 1, 1);
+	fake_piece(id, 1, 1, " two", "stop", false);
+	http_rest(&c);
+	ck_assert_int_eq(http_status(&c), 200);
+	ck_assert(http_has(&c, "\"text\":\"CANARYone two\""));
+	http_close(&c);
+}
+END_TEST
+
 START_TEST(a_worker_that_forgot_is_told_again)
 {
 	struct http_client c;
@@ -228,21 +271,6 @@ START_TEST(a_worker_that_stays_away_loses_the_request)
 	gateway_wait_status("/readyz", 200);
 }
 END_TEST
-
-/* And the gateway has met it; the life before was stopped, or it were one crash too
- * many. */
-static void
-restart_calmly(void)
-{
-	int n = process_log_lines(&gateway, "model=fake");
-
-	fake_stops(true);
-	gateway_restart_worker(true);
-	for (int i = 0; i < PROCESS_TRIES &&
-	    process_log_lines(&gateway, "model=fake") == n; i++)
-		usleep(1000);
-	fake_stops(false);
-}
 
 /* The tokens of one model mean nothing to another. */
 START_TEST(another_model_does_not_go_on_with_it)
@@ -306,7 +334,7 @@ START_TEST(all_that_was_counted)
 	http_rest(&c);
 	ck_assert(!http_has(&c, "\nonebit_gateway_gaps_total 0\n"));
 	ck_assert(!http_has(&c, "\nonebit_gateway_replays_total 0\n"));
-	ck_assert(http_has(&c, "\nonebit_gateway_resumes_total 9\n"));
+	ck_assert(http_has(&c, "\nonebit_gateway_resumes_total 10\n"));
 	ck_assert(http_has(&c, "\nonebit_gateway_lost_total 3\n"));
 	ck_assert(http_has(&c, "\nonebit_gateway_diverged_total 0\n"));
 	http_close(&c);
@@ -331,6 +359,7 @@ main(void)
 	tcase_add_test(t, another_life_that_is_met_by_asking_is_told_who_is_a_suspect);
 	tcase_add_test(t, the_ids_of_a_session_are_sent_in_place_of_its_text);
 	tcase_add_test(t, a_whole_answer_goes_on_too);
+	tcase_add_test(t, logprobs_of_a_prompt_are_asked_for_once);
 	tcase_add_loop_test(t, a_worker_that_forgot_is_told_again, 0, 2);
 	tcase_add_loop_test(t, a_worker_that_stays_away_loses_the_request, 0, 2);
 	tcase_add_test(t, another_model_does_not_go_on_with_it);
