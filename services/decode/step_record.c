@@ -15,6 +15,8 @@
 
 #include "step_record.h"
 
+#define STEP_MAX 9007199254740991	/* as decode.h has it */
+
 static const char magic[8] = "1BSTEP1";
 
 static struct step_record_file *noted;	/* by the handler */
@@ -48,23 +50,31 @@ note_faults(struct step_record_file *f)
 		sigaction(fatal[i], &sa, &before[fatal[i]]);
 }
 
+/* Exactly n printable characters, which a message can hold. */
+static bool
+is_word(const char *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (s[i] <= ' ' || s[i] > '~')
+			return false;
+	return s[n] == '\0';
+}
+
 static bool
 is_record(const struct step_record_file *f)
 {
 	int32_t current = atomic_load(&f->current);
+	const struct step_record_step *s = &f->steps[current == 1];
 
 	if (memcmp(f->magic, magic, sizeof(magic)) != 0 ||
-	    memchr(f->boot, '\0', sizeof(f->boot)) == NULL ||
-	    (current != 0 && current != 1) || f->steps[current].n < 0 ||
-	    f->steps[current].n > DECODE_REQUESTS_MAX)
+	    !is_word(f->boot, DECODE_BOOT_LEN) ||
+	    atomic_load(&f->fault) < 0 || atomic_load(&f->fault) >= NSIG ||
+	    (current != 0 && current != 1) || s->step < 0 ||
+	    s->step > STEP_MAX || s->n < 0 || s->n > DECODE_REQUESTS_MAX)
 		return false;
-	for (int32_t i = 0; i < f->steps[current].n; i++) {
-		const struct step_record_request *q =
-		    &f->steps[current].requests[i];
-
-		if (strnlen(q->id, sizeof(q->id)) != DECODE_ID_LEN)
+	for (int32_t i = 0; i < s->n; i++)
+		if (!is_word(s->requests[i].id, DECODE_ID_LEN))
 			return false;
-	}
 	return true;
 }
 
