@@ -1,8 +1,8 @@
 /*
  * Any bytes as a GGUF file.  The first byte chooses: the container alone, with
  * every value and tensor read to its last byte; or the model in it, with every
- * row.  An input is copied to memory of its size, so that a byte too far is a
- * finding.
+ * row, and the .h1b that a worker makes of it, if it can.  An input is copied to
+ * memory of its size, so that a byte too far is a finding.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +129,24 @@ read_rows(const struct h1b_source *s, void *row, float *scales)
 	}
 }
 
+/* What can be written is a model. */
+static void
+write_model(struct h1b_source *s)
+{
+	struct model m;
+	void *image;
+	size_t n;
+
+	s->name = s->origin = "fuzz";
+	if (h1b_image(s, &image, &n, NULL) != 0)
+		return;
+	if (model_parse(image, n, "image", &m, NULL) != 0)
+		abort();
+	m.map = image;
+	m.map_size = n;
+	model_close(&m);
+}
+
 static void
 read_model(const uint8_t *bytes, size_t size)
 {
@@ -148,6 +166,7 @@ read_model(const uint8_t *bytes, size_t size)
 	scales = malloc((size_t)(n / 16 + 1) * sizeof(*scales));
 	if (row != NULL && scales != NULL)
 		read_rows(&s, row, scales);
+	write_model(&s);
 	free(row);
 	free(scales);
 	gguf_model_close(m);

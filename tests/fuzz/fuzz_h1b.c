@@ -1,7 +1,8 @@
 /*
  * Any bytes as a .h1b.  Checksums would keep the fuzzer at the door, so they
  * are made right first, as someone would who wants to deceive; and what is
- * accepted is read to its last weight.
+ * accepted is read to its last weight, its probe too, and written again as the same
+ * model.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 
 #include "model/crc32c.h"
 #include "model/h1b.h"
+#include "model/model_source.h"
+#include "selfcheck.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -60,12 +63,50 @@ read_dense(const struct dense *d)
 	free(row);
 }
 
+static void
+write_again(struct model *m)
+{
+	char *origin = strndup(m->source, m->n_source);
+	struct h1b_source s;
+	struct model again;
+	void *image;
+	size_t n;
+
+	model_source(m, &s);
+	s.name = m->title;
+	s.origin = origin;
+	s.body = m->layers[0].q.form;
+	if (origin == NULL || h1b_image(&s, &image, &n, NULL) != 0 ||
+	    model_parse(image, n, "again", &again, NULL) != 0 ||
+	    strcmp(again.fingerprint, m->fingerprint) != 0)
+		abort();
+	again.map = image;
+	again.map_size = n;
+	model_close(&again);
+	free(origin);
+}
+
+static void
+read_probe(const struct model *m)
+{
+	struct selfcheck_probe p;
+
+	if (selfcheck_parse(m->probe, m->n_probe, &m->config, &p, NULL) != 0)
+		return;
+	for (int32_t i = 0; i < p.n_tokens; i++)
+		if (p.tokens[i] < 0 || p.tokens[i] >= m->config.vocab)
+			abort();
+	for (int32_t i = 0; i < p.n_top; i++)
+		if (p.top[i] < 0 || p.top[i] >= m->config.vocab ||
+		    !isfinite(p.logits[i]))
+			abort();
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	/* The first byte says whether to seal. */
 	uint8_t *bytes = aligned_alloc(64, (n + 64) / 64 * 64);
-	volatile uint8_t sum = 0;
 	struct model m;
 
 	if (bytes == NULL || n == 0) {
@@ -94,8 +135,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		}
 		read_dense(&m.embed);
 		read_dense(&m.head);
-		for (size_t i = 0; i < m.n_probe; i++)
-			sum = (uint8_t)(sum + ((const uint8_t *)m.probe)[i]);
+		read_probe(&m);
+		write_again(&m);
 		model_close(&m);
 	}
 	free(bytes);
