@@ -86,15 +86,24 @@ parked_put(struct parked *p, struct parked_stream *s, int64_t now_ms)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* With the lock held. */
+static void
+list(struct parked *p, struct parked_running *r)
+{
+	r->next = p->running;
+	p->running = r;
+}
+
 struct parked_stream *
 parked_take(struct parked *p, const char *id, int index, const char *owner,
-    int64_t now_ms)
+    int64_t now_ms, struct parked_running *r)
 {
 	struct parked_stream *s;
 
 	pthread_mutex_lock(&p->lock);
 	expire(p, now_ms);
-	s = take(p, id, index, owner);
+	if ((s = take(p, id, index, owner)) != NULL && r != NULL)
+		list(p, r);
 	pthread_mutex_unlock(&p->lock);
 	return s;
 }
@@ -126,8 +135,7 @@ void
 parked_begin(struct parked *p, struct parked_running *r)
 {
 	pthread_mutex_lock(&p->lock);
-	r->next = p->running;
-	p->running = r;
+	list(p, r);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -154,7 +162,7 @@ parked_want(struct parked *p, const char *id, int index, const char *owner)
 	    (r->index >= 0 && r->index != index) ||
 	    strcmp(r->owner, owner) != 0))
 		r = r->next;
-	if (r != NULL)
+	if (r != NULL && r->let_go != NULL)
 		r->let_go(r->arg);
 	pthread_mutex_unlock(&p->lock);
 	return r != NULL;

@@ -40,7 +40,7 @@ struct parked_running {
 	struct parked_running *next;
 	const char *id, *owner;
 	int index;			/* of the only answer; -1: all of them */
-	void (*let_go)(void *arg);	/* called with the table's lock held */
+	void (*let_go)(void *arg);	/* called with the table's lock held; or NULL */
 	void *arg;
 };
 
@@ -58,9 +58,10 @@ void parked_init(struct parked *p, int64_t window_ms, size_t bytes_max);
 /* Keep s, which is p's from here on; in the place of an older one of its name. */
 void parked_put(struct parked *p, struct parked_stream *s, int64_t now_ms);
 
-/* The caller's, or NULL: unknown, too old, or another's. */
+/* The caller's, or NULL: unknown, too old, or another's.  From the same moment on
+ * until parked_end, r (if not NULL) says that somebody has it. */
 struct parked_stream *parked_take(struct parked *p, const char *id, int index,
-    const char *owner, int64_t now_ms);
+    const char *owner, int64_t now_ms, struct parked_running *r);
 
 /* Forget all answers of id; were there any of owner's? */
 bool parked_drop(struct parked *p, const char *id, const char *owner);
@@ -70,7 +71,7 @@ void parked_expire(struct parked *p, int64_t now_ms);
 
 void parked_begin(struct parked *p, struct parked_running *r);
 void parked_end(struct parked *p, struct parked_running *r);
-/* If that answer runs and is owner's, tell who writes it to let go. */
+/* If that answer runs and is owner's, tell who began with it last to let go. */
 bool parked_want(struct parked *p, const char *id, int index, const char *owner);
 
 void parked_free(struct parked_stream *s);

@@ -58,9 +58,10 @@ unknown(struct err *e)
 	    "there is no stream of that id to be taken up");
 }
 
+/* mine: says that it is on its way to another connection, which may take a while. */
 static int
 find(struct gateway *gw, const struct asked *a, const struct caller *caller,
-    struct parked_stream **s, struct err *e)
+    struct parked_running *mine, struct parked_stream **s, struct err *e)
 {
 	int64_t until = clock_ms() + LET_GO_MS;
 	bool runs = true;
@@ -70,7 +71,7 @@ find(struct gateway *gw, const struct asked *a, const struct caller *caller,
 		runs = parked_want(&gw->parked, a->id, a->index,
 		    caller->owner);
 		*s = parked_take(&gw->parked, a->id, a->index, caller->owner,
-		    clock_ms());
+		    clock_ms(), mine);
 		if (*s != NULL)
 			return 0;
 		if (runs)
@@ -89,15 +90,24 @@ route_stream(struct web_request *rq, void *arg)
 {
 	struct gateway *gw = arg;
 	struct caller caller;
+	struct parked_running mine = { 0 };
 	struct parked_stream *s;
 	struct asked a;
 	struct err e;
+	int r;
 
-	if (caller_begin(gw, rq, NULL, &caller, &e) != 0 ||
-	    parse(rq, &a, &e) != 0 || find(gw, &a, &caller, &s, &e) != 0)
+	if ((r = caller_begin(gw, rq, NULL, &caller, &e)) == 0 &&
+	    (r = parse(rq, &a, &e)) == 0) {
+		mine = (struct parked_running){ .id = a.id,
+			.index = a.index, .owner = caller.owner };
+		r = find(gw, &a, &caller, &mine, &s, &e);
+	}
+	if (r != 0) {
 		web_reply_err(rq, &e);
-	else
-		answer_resume(gw, rq, &caller, s, a.from);
+		return;
+	}
+	answer_resume(gw, rq, &caller, s, a.from);
+	parked_end(&gw->parked, &mine);
 }
 
 void

@@ -36,7 +36,7 @@ put(const char *id, int index, const char *owner, size_t n_text, int64_t now)
 static bool
 take(const char *id, int index, const char *owner, int64_t now)
 {
-	struct parked_stream *s = parked_take(&p, id, index, owner, now);
+	struct parked_stream *s = parked_take(&p, id, index, owner, now, NULL);
 	bool found = s != NULL;
 
 	ck_assert(!found || (strcmp(s->a.id, id) == 0 && s->index == index));
@@ -178,6 +178,25 @@ START_TEST(answers_that_were_taken_up_one_by_one_let_go_one_by_one)
 }
 END_TEST
 
+/* Nobody is told that there is no such stream while another connection has it. */
+START_TEST(one_that_is_taken_is_still_there)
+{
+	struct parked_running r = { .id = "a", .owner = "me", .index = 0 };
+	struct parked_stream *s;
+
+	ck_assert_ptr_null(parked_take(&p, "a", 0, "me", 1, &r));
+	ck_assert(!parked_want(&p, "a", 0, "me"));
+	put("a", 0, "me", 5, 0);
+	ck_assert_ptr_nonnull(s = parked_take(&p, "a", 0, "me", 1, &r));
+	ck_assert(parked_want(&p, "a", 0, "me"));
+	ck_assert(!parked_want(&p, "a", 0, "you"));
+	parked_put(&p, s, 2);
+	parked_end(&p, &r);
+	ck_assert(!parked_want(&p, "a", 0, "me"));
+	ck_assert(take("a", 0, "me", 2));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -194,6 +213,7 @@ main(void)
 	tcase_add_test(t, there_is_a_number_of_them_at_most);
 	tcase_add_test(t, all_answers_of_a_request_are_dropped);
 	tcase_add_test(t, who_runs_is_told_to_let_go_by_its_owner);
+	tcase_add_test(t, one_that_is_taken_is_still_there);
 	tcase_add_test(t, answers_that_were_taken_up_one_by_one_let_go_one_by_one);
 	suite_add_tcase(s, t);
 	srunner_run_all(r, CK_NORMAL);
