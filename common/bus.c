@@ -133,8 +133,7 @@ bus_message(const struct frame *f, nng_msg **m, struct err *e)
 
 	/* The other end would drop the connection without a word. */
 	if (r == 0 && b.len > BUS_MESSAGE_MAX)
-		r = err_set(e, ERR_RANGE, "the message has %zu bytes, more "
-		    "than the %d that the bus takes", b.len, BUS_MESSAGE_MAX);
+		r = err_set(e, ERR_RANGE, BUS_TOO_LARGE, b.len, BUS_MESSAGE_MAX);
 	if (r == 0 && nng_msg_alloc(m, b.len) != 0)
 		r = err_set(e, ERR_NO_MEMORY, "no memory for a message");
 	if (r == 0)

@@ -11,16 +11,15 @@
  * Requests and events between the daemons, over Unix sockets in the runtime
  * directory.  What is peculiar to NNG 1.5.2 stands in bus*.c and nowhere else:
  *
- * - one stray connect()+close() ends a listener for good: every listener pings
- *   itself from a fresh socket once a second and listens again when that fails;
+ * - one stray connect()+close() ends a listener for good: every listener looks once
+ *   a second whether NNG has counted one, pings itself from a fresh socket if so, and
+ *   listens again when that fails;
  * - a dialer whose listener dies in the middle of the handshake gives up for
- *   good: a client that is alone while somebody listens dials anew;
+ *   good, and each of its messages wakes a dozen threads: clients and subscribers are
+ *   plain sockets of ours;
  * - a second listener on the same path breaks the first: a lock file, taken
  *   before, keeps it away;
  * - a message has no size limit unless one is set: BUS_MESSAGE_MAX, both ways;
- * - REQ sends a request again by itself, after a minute or when the peer dies,
- *   so a job would run twice: switched off;
- * - a context must not receive before its send is done;
  * - PUB drops what a subscriber does not take in time: callers number their
  *   pieces and replay;
  * - nng_close of a busy socket may never return: sockets are opened once and
@@ -32,7 +31,8 @@
  */
 enum {
 	BUS_MESSAGE_MAX = 4 << 20,	/* bytes; a 1 MiB prompt, escaped, fits */
-	BUS_PING_MS = 1000,		/* between two self-pings */
+	BUS_LOOK_MS = 1000,		/* a listener looks whether it is well */
+	BUS_PING_MS = 10000,		/* and pings itself, if nothing is amiss */
 };
 
 struct bus_server;
@@ -58,7 +58,7 @@ typedef void bus_handler(void *arg, const struct frame *request,
 int bus_serve(struct bus_server **s, const char *dir, const char *name,
     int n_threads, bus_handler *fn, void *arg, struct err *e);
 
-/* Did the last self-ping pass, not longer than 5 s ago?  For the watchdog. */
+/* Was it well, not longer than 5 s ago?  For the watchdog. */
 bool bus_server_healthy(const struct bus_server *s);
 
 /* How often a listener had to be opened again, since the start. */
@@ -78,14 +78,15 @@ bool bus_publisher_healthy(const struct bus_publisher *p);
 unsigned bus_publisher_relistens(const struct bus_publisher *p);
 
 /*
- * Dial dir/name.sock, now and again whenever it breaks, in the background: the
+ * For calls of dir/name.sock.  It is dialed when there is something to say, so the
  * other side may come later.
  */
 int bus_client_open(struct bus_client **c, const char *dir, const char *name,
     struct err *e);
 
 /*
- * Send *request and wait for the answer, timeout_ms in all.  Any thread.
+ * Send *request and wait for the answer, timeout_ms in all.  Any thread, several at
+ * once: 16 calls at a time, and others wait for their turn.
  * Returns 0 with *reply to be freed by the caller; the code and sentence of a
  * FRAME_ERROR; ERR_UNAVAILABLE if nobody listens or the connection broke (the
  * request may have been executed); ERR_TIMEOUT.

@@ -70,14 +70,14 @@ is_this_process(int fd)
 	    cred.pid == getpid();
 }
 
-/* A connection past the handshake, or -1.  ours: only with this process. */
+/* A connection that has said its half of the handshake, or -1.  ours: only with this
+ * process. */
 static int
-enter(const char *path, int own, int other, bool ours, int timeout_ms)
+knock(const char *path, int own, bool ours)
 {
 	const unsigned char hello[SP_HELLO] = { 0, 'S', 'P', 0, 0,
 	    (unsigned char)own, 0, 0 };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	unsigned char got[SP_HELLO];
 	int fd;
 
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
@@ -85,9 +85,33 @@ enter(const char *path, int own, int other, bool ours, int timeout_ms)
 	if (fd == -1)
 		return -1;
 	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0 &&
-	    (!ours || is_this_process(fd)) && write_all(fd, hello, sizeof(hello)) &&
-	    read_all(fd, got, sizeof(got), clock_ms() + timeout_ms) &&
-	    memcmp(got, hello, 4) == 0 && got[5] == other)
+	    (!ours || is_this_process(fd)) && write_all(fd, hello, sizeof(hello)))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* The other half. */
+static enum bus_greeting
+greeted(int fd, int other, int timeout_ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	unsigned char got[SP_HELLO];
+
+	if (poll(&p, 1, timeout_ms) == 0)
+		return BUS_NOT_YET;
+	/* So few bytes come at once. */
+	return recv(fd, got, sizeof(got), MSG_DONTWAIT) == SP_HELLO &&
+	    memcmp(got, "\0SP\0", 4) == 0 && got[5] == other ? BUS_GREETED : BUS_REFUSED;
+}
+
+/* A connection past the handshake, or -1. */
+static int
+enter(const char *path, int own, int other, bool ours, int timeout_ms)
+{
+	int fd = knock(path, own, ours);
+
+	if (fd == -1 || greeted(fd, other, timeout_ms) == BUS_GREETED)
 		return fd;
 	close(fd);
 	return -1;
@@ -135,18 +159,40 @@ bus_check_pub(const char *path, int timeout_ms, void (*nudge)(void *arg),
 	return well;
 }
 
-bool
-bus_check_req(const char *path, int timeout_ms)
+int
+bus_knock_rep(const char *path)
 {
-	int fd = enter(path, SP_REQ, SP_REP, false, timeout_ms);
+	return knock(path, SP_REQ, false);
+}
 
-	if (fd != -1)
-		close(fd);
-	return fd != -1;
+enum bus_greeting
+bus_greeted_by_rep(int fd, int timeout_ms)
+{
+	return greeted(fd, SP_REP, timeout_ms);
 }
 
 int
 bus_enter_sub(const char *path, int timeout_ms)
 {
 	return enter(path, SP_SUB, SP_PUB, false, timeout_ms);
+}
+
+uint64_t
+bus_get_number(const void *bytes, int n)
+{
+	const unsigned char *p = bytes;
+	uint64_t v = 0;
+
+	for (int i = 0; i < n; i++)
+		v = v << 8 | p[i];
+	return v;
+}
+
+void
+bus_put_number(void *bytes, int n, uint64_t v)
+{
+	unsigned char *p = bytes;
+
+	for (; n > 0; v >>= 8)
+		p[--n] = (unsigned char)v;
 }

@@ -1,25 +1,45 @@
 /*
- * The dialing end of requests, REQ.  A call has a context and an aio of its own,
- * so calls do not wait for each other, and what is given up is given up by
- * closing the context.
+ * The dialing end of requests.  Plain sockets, of which a call has one for itself as
+ * long as it lasts: the thread that asks is the one that writes and reads, so an answer
+ * wakes it and nobody else.  With a REQ of NNG 1.5.2 a call wakes a dozen threads, two
+ * of them for good.  The few bytes of the wire protocol are those of bus_check.c.
+ *
+ * A socket whose call was answered is kept for the next one; one whose call was given
+ * up is closed, since its answer may still come.
  */
-#include <stdio.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#include <nng/nng.h>
-#include <nng/protocol/reqrep0/req.h>
-
+#include "buf.h"
 #include "bus_nng.h"
 #include "clock.h"
 
 enum {
-	SEND_TIMEOUT_MS = 1000,		/* to find somebody who listens */
+	LINKS = 16,			/* more than a server has threads */
+	FIND_MS = 1000,			/* to find somebody who listens */
+	AGAIN_MS = 50,			/* between two attempts */
+	MARK = 9,			/* bytes: 1, length */
+	HEAD = MARK + BUS_NUMBER,	/* the number counts in that length */
+	FIRST = 2048,			/* bytes that are read at first */
+};
+
+struct link {
+	int fd;				/* -1: none */
+	bool greeted;			/* past the handshake */
 };
 
 struct bus_client {
-	struct bus_dialer to;
+	char path[BUS_PATH_MAX + 1];
+	pthread_mutex_t lock;
+	pthread_cond_t back;		/* a call is over */
+	struct link idle[LINKS];	/* the one used last is the last */
+	int n_idle, n_out;		/* together at most LINKS */
+	uint32_t n_calls;
 	struct bus_client *next;	/* in the list of all */
 };
 
@@ -31,6 +51,7 @@ bus_client_open(struct bus_client **out, const char *dir, const char *name,
     struct err *e)
 {
 	char path[BUS_PATH_MAX + 1];
+	pthread_condattr_t attr;
 	struct bus_client *c;
 	int r;
 
@@ -38,17 +59,12 @@ bus_client_open(struct bus_client **out, const char *dir, const char *name,
 		return r;
 	if ((c = calloc(1, sizeof(*c))) == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for a socket");
-	memcpy(c->to.path, path, sizeof(path));
-	c->to.check = bus_check_req;
-	if ((r = nng_req0_open(&c->to.socket)) != 0) {
-		free(c);
-		return err_set(e, bus_code(r), "%s: %s", path, nng_strerror(r));
-	}
-	if ((r = nng_socket_set_ms(c->to.socket, NNG_OPT_REQ_RESENDTIME,
-	    NNG_DURATION_INFINITE)) != 0)
-		return err_set(e, bus_code(r), "%s: %s", path, nng_strerror(r));
-	if ((r = bus_dial(&c->to, e)) != 0)
-		return r;
+	memcpy(c->path, path, sizeof(path));
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->back, &attr);
+	pthread_condattr_destroy(&attr);
 	c->next = atomic_load(&clients);
 	while (!atomic_compare_exchange_weak(&clients, &c->next, c))
 		;
@@ -56,107 +72,262 @@ bus_client_open(struct bus_client **out, const char *dir, const char *name,
 	return 0;
 }
 
-/* Send m, which is taken in any case. */
-static int
-send_request(struct bus_client *c, nng_ctx ctx, nng_aio *aio, nng_msg *m,
-    int timeout_ms, struct err *e)
+static void
+drop(struct link *l)
 {
-	int r;
-
-	nng_aio_set_msg(aio, m);
-	nng_aio_set_timeout(aio, timeout_ms < SEND_TIMEOUT_MS ? timeout_ms :
-	    SEND_TIMEOUT_MS);
-	nng_ctx_send(ctx, aio);
-	nng_aio_wait(aio);
-	if ((r = nng_aio_result(aio)) == 0)
-		return 0;
-	nng_msg_free(nng_aio_get_msg(aio));
-	nng_aio_set_msg(aio, NULL);
-	if (r == NNG_ENOMEM)
-		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
-	return err_set(e, ERR_UNAVAILABLE, "nobody listens at %s", c->to.path);
+	if (l->fd != -1)
+		close(l->fd);
+	*l = (struct link){ .fd = -1 };
 }
 
-/* The bytes of m into *reply, which owns what it needs of them. */
-static int
-take_reply(nng_msg *m, struct frame *reply, struct err *e)
+/* A link, which may have to be opened, and the call's number; false: none is free. */
+static bool
+take(struct bus_client *c, int64_t deadline_ms, struct link *l, uint32_t *number)
 {
-	struct frame f = { 0 };
-	int r = frame_parse(nng_msg_body(m), nng_msg_len(m), &f, e);
+	struct timespec t = {
+		.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000,
+	};
+	bool any;
+	int r = 0;
 
-	if (r == 0 && f.type == FRAME_ERROR) {
-		r = frame_get_error(&f, e);
-	} else if (r == 0 && f.n_bulk > 0) {
-		if ((f.bytes = malloc(f.n_bulk)) == NULL) {
-			r = err_set(e, ERR_NO_MEMORY, "no memory for a reply");
-		} else {
-			memcpy(f.bytes, f.bulk, f.n_bulk);
-			f.bulk = f.bytes;
+	*l = (struct link){ .fd = -1 };
+	pthread_mutex_lock(&c->lock);
+	while (c->n_out == LINKS && r == 0)
+		r = pthread_cond_timedwait(&c->back, &c->lock, &t);
+	any = c->n_out < LINKS;
+	if (any) {
+		if (c->n_idle > 0)
+			*l = c->idle[--c->n_idle];
+		c->n_out++;
+		*number = c->n_calls++ | UINT32_C(1) << 31;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return any;
+}
+
+static void
+give_back(struct bus_client *c, const struct link *l)
+{
+	pthread_mutex_lock(&c->lock);
+	c->n_out--;
+	if (l->fd != -1)
+		c->idle[c->n_idle++] = *l;
+	pthread_cond_signal(&c->back);
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* Nothing came since its last answer, not even the end. */
+static bool
+is_quiet(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && errno == EAGAIN;
+}
+
+/*
+ * A link past the handshake.  One that is not is kept: it is in the queue of somebody
+ * who is stopped, and to close it there ends a listener of NNG.
+ */
+static int
+open_link(struct bus_client *c, struct link *l, int64_t deadline_ms, struct err *e)
+{
+	int64_t now = clock_ms(), until = now + FIND_MS;
+
+	if (until > deadline_ms)
+		until = deadline_ms;
+	for (;; now = clock_ms()) {
+		if (l->greeted && !is_quiet(l->fd))
+			drop(l);
+		if (l->fd == -1)
+			l->fd = bus_knock_rep(c->path);
+		if (l->fd != -1 && !l->greeted)
+			switch (bus_greeted_by_rep(l->fd, until > now ? (int)(until - now) : 0)) {
+			case BUS_GREETED: l->greeted = true; break;
+			case BUS_REFUSED: drop(l); break;
+			case BUS_NOT_YET: break;
+			}
+		if (l->greeted)
+			return 0;
+		if (clock_ms() >= until)
+			return err_set(e, ERR_UNAVAILABLE, "nobody listens at %s", c->path);
+		if (l->fd == -1)
+			usleep(AGAIN_MS * 1000);
+	}
+}
+
+/* Until fd is ready for events; false if that is not before deadline_ms. */
+static bool
+await(int fd, short events, int64_t deadline_ms)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+	int64_t left = deadline_ms - clock_ms();
+
+	return poll(&p, 1, left > 0 ? (int)left : 0) != 0;
+}
+
+static int
+late(const struct bus_client *c, struct err *e)
+{
+	return err_set(e, ERR_TIMEOUT, "no answer from %s in time", c->path);
+}
+
+static int
+broke(const struct bus_client *c, struct err *e)
+{
+	return err_set(e, ERR_UNAVAILABLE, "the connection to %s broke", c->path);
+}
+
+/* Of a message that is not complete nothing is executed: it may be sent again. */
+static int
+send_all(const struct bus_client *c, int fd, const char *p, size_t n, int64_t deadline_ms,
+    struct err *e)
+{
+	ssize_t sent;
+
+	while (n > 0) {
+		sent = send(fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent >= 0) {
+			p += sent;
+			n -= (size_t)sent;
+		} else if (errno == EAGAIN) {
+			if (!await(fd, POLLOUT, deadline_ms))
+				return late(c, e);
+		} else if (errno != EINTR) {
+			return broke(c, e);
 		}
 	}
-	if (r != 0) {
-		frame_free(&f);
-		return r;
-	}
-	if (f.n_bulk == 0)
-		f.bulk = NULL;
-	*reply = f;
 	return 0;
 }
 
+/* From *got bytes at p on, until there are want, and at most n. */
 static int
-receive_reply(struct bus_client *c, nng_ctx ctx, nng_aio *aio,
-    struct frame *reply, int64_t deadline_ms, struct err *e)
+receive(const struct bus_client *c, int fd, char *p, size_t *got, size_t want, size_t n,
+    int64_t deadline_ms, struct err *e)
 {
-	int64_t left = deadline_ms - clock_ms();
-	nng_msg *m;
+	ssize_t more;
+
+	while (*got < want) {
+		if (!await(fd, POLLIN, deadline_ms))
+			return late(c, e);
+		more = recv(fd, p + *got, n - *got, MSG_DONTWAIT);
+		if (more == 0 || (more == -1 && errno != EAGAIN && errno != EINTR))
+			return broke(c, e);
+		*got += more > 0 ? (size_t)more : 0;
+	}
+	return 0;
+}
+
+/* The frame that answers call number, in *bytes [*n], to be freed. */
+static int
+receive_reply(const struct bus_client *c, int fd, uint32_t number, int64_t deadline_ms,
+    char **bytes, size_t *n, struct err *e)
+{
+	char first[FIRST], *frame;
+	size_t got = 0, rest;
+	uint64_t length;
 	int r;
 
-	nng_aio_set_timeout(aio, left > 0 ? (nng_duration)left : 1);
-	nng_ctx_recv(ctx, aio);
-	nng_aio_wait(aio);
-	switch (nng_aio_result(aio)) {
-	case 0:
-		m = nng_aio_get_msg(aio);
-		r = take_reply(m, reply, e);
-		nng_msg_free(m);
+	if ((r = receive(c, fd, first, &got, HEAD, sizeof(first), deadline_ms, e)) != 0)
 		return r;
-	case NNG_ETIMEDOUT:
-		return err_set(e, ERR_TIMEOUT, "no answer from %s in time",
-		    c->to.path);
-	case NNG_ENOMEM:
+	length = bus_get_number(first + 1, MARK - 1);
+	if (first[0] != 1 || length < BUS_NUMBER || length > BUS_MESSAGE_MAX + BUS_NUMBER ||
+	    got - MARK > length || bus_get_number(first + MARK, BUS_NUMBER) != number)
+		return broke(c, e);
+	rest = (size_t)length - BUS_NUMBER;
+	if ((frame = malloc(rest + 1)) == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for a reply");
-	default:
-		return err_set(e, ERR_UNAVAILABLE, "the connection to %s broke",
-		    c->to.path);
+	got -= HEAD;
+	memcpy(frame, first + HEAD, got);
+	if ((r = receive(c, fd, frame, &got, rest, rest, deadline_ms, e)) != 0) {
+		free(frame);
+		return r;
 	}
+	*bytes = frame;
+	*n = rest;
+	return 0;
+}
+
+/* The frame bytes [n], which are taken, into *reply. */
+static int
+take_reply(char *bytes, size_t n, struct frame *reply, struct err *e)
+{
+	struct frame f = { 0 };
+	int r = frame_parse(bytes, n, &f, e);
+
+	if (r == 0 && f.type == FRAME_ERROR)
+		r = frame_get_error(&f, e);
+	if (r == 0 && f.n_bulk > 0) {
+		f.bytes = bytes;
+	} else {
+		f.bulk = NULL;
+		free(bytes);
+	}
+	if (r != 0)
+		frame_free(&f);
+	else
+		*reply = f;
+	return r;
+}
+
+/* request as it is sent, into b; its number is still to be put in. */
+static int
+write_request(const struct frame *request, struct buf *b, struct err *e)
+{
+	const char head[HEAD] = { 1 };
+	size_t n;
+	int r;
+
+	buf_add(b, head, sizeof(head));
+	if ((r = frame_write(request, b, e)) != 0)
+		return r;
+	n = b->len - HEAD;
+	/* The other end would drop the connection without a word. */
+	if (n > BUS_MESSAGE_MAX)
+		return err_set(e, ERR_RANGE, BUS_TOO_LARGE, n, BUS_MESSAGE_MAX);
+	bus_put_number(b->data + 1, MARK - 1, n + BUS_NUMBER);
+	return 0;
+}
+
+/* b over l; a link that broke while nobody used it is none of the caller's business. */
+static int
+send_request(struct bus_client *c, struct link *l, const struct buf *b, int64_t deadline_ms,
+    struct err *e)
+{
+	int r = ERR_UNAVAILABLE;
+
+	for (int i = 0; i < 2 && r == ERR_UNAVAILABLE; i++) {
+		if ((r = open_link(c, l, deadline_ms, e)) != 0)
+			return r;
+		if ((r = send_all(c, l->fd, b->data, b->len, deadline_ms, e)) != 0)
+			drop(l);
+	}
+	return r;
 }
 
 int
-bus_call(struct bus_client *c, const struct frame *request,
-    struct frame *reply, int timeout_ms, struct err *e)
+bus_call(struct bus_client *c, const struct frame *request, struct frame *reply,
+    int timeout_ms, struct err *e)
 {
-	int64_t deadline = clock_ms() + timeout_ms;
-	nng_msg *m = NULL;
-	nng_aio *aio;
-	nng_ctx ctx;
+	int64_t deadline_ms = clock_ms() + timeout_ms;
+	struct buf b = { 0 };
+	char *bytes = NULL;
+	uint32_t number = 0;
+	struct link l;
+	size_t n = 0;
 	int r;
 
-	if ((r = bus_message(request, &m, e)) != 0)
+	if ((r = write_request(request, &b, e)) == 0 && !take(c, deadline_ms, &l, &number))
+		r = late(c, e);
+	if (r != 0) {
+		buf_free(&b);
 		return r;
-	if (nng_aio_alloc(&aio, NULL, NULL) != 0) {
-		nng_msg_free(m);
-		return err_set(e, ERR_NO_MEMORY, "no memory for a call");
 	}
-	if (nng_ctx_open(&ctx, c->to.socket) != 0) {
-		nng_msg_free(m);
-		nng_aio_free(aio);
-		return err_set(e, ERR_NO_MEMORY, "no memory for a call");
-	}
-	/* To receive before the send is done crashes NNG (nanomsg/nng#1702). */
-	if ((r = send_request(c, ctx, aio, m, timeout_ms, e)) == 0)
-		r = receive_reply(c, ctx, aio, reply, deadline, e);
-	nng_ctx_close(ctx);
-	nng_aio_free(aio);
-	return r;
+	bus_put_number(b.data + MARK, BUS_NUMBER, number);
+	if ((r = send_request(c, &l, &b, deadline_ms, e)) == 0 &&
+	    (r = receive_reply(c, l.fd, number, deadline_ms, &bytes, &n, e)) != 0)
+		drop(&l);
+	give_back(c, &l);
+	buf_free(&b);
+	return r == 0 ? take_reply(bytes, n, reply, e) : r;
 }

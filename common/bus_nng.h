@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
 
 #include "bus.h"
 
@@ -14,7 +16,8 @@
 enum {
 	BUS_PATH_MAX = 100,		/* bytes; the kernel has room for 107 */
 	BUS_STACK = 256 << 10,		/* bytes, of each thread of the bus */
-	BUS_HEALTHY_MS = 5000,		/* since the last check that passed */
+	BUS_HEALTHY_MS = 5000,		/* since it was last known to be well */
+	BUS_NUMBER = 4,			/* bytes of a request's number, before its frame */
 };
 
 /*
@@ -32,6 +35,9 @@ int bus_code(int r);
 
 /* Start a detached thread that takes no signals.  ERR_SYSTEM. */
 int bus_thread(void *(*fn)(void *), void *arg, struct err *e);
+
+/* The sentence for a message of %zu bytes. */
+#define BUS_TOO_LARGE "the message has %zu bytes, more than the %d that the bus takes"
 
 /* f as a message to be sent.  ERR_RANGE if it is larger than the bus takes. */
 int bus_message(const struct frame *f, nng_msg **m, struct err *e);
@@ -53,6 +59,12 @@ enum bus_check {
 	BUS_BUSY,	/* all threads are; a matter for the watchdog */
 };
 
+/* What is at a path; number 0: nothing. */
+struct bus_inode {
+	ino_t number;
+	struct timespec changed;
+};
+
 /*
  * A listening socket that looks after itself on a thread of its own.
  */
@@ -61,8 +73,14 @@ struct bus_listener {
 	nng_listener listener;
 	char path[BUS_PATH_MAX + 1];
 	enum bus_check (*check)(struct bus_listener *l);
-	atomic_int_fast64_t well_ms;	/* when a check last passed */
+	atomic_int n_free;		/* threads that wait for a request */
+	atomic_int_fast64_t well_ms;	/* when it was last known to be well */
 	atomic_uint relistens;
+	/* Its thread's: */
+	bool was_well;			/* at the last ping */
+	int64_t pinged_ms;
+	int64_t n_faults;		/* that NNG should have counted by now */
+	struct bus_inode inode;		/* at path, at the last ping */
 	void *arg;			/* for check */
 };
 
@@ -74,28 +92,20 @@ int bus_listen(struct bus_listener *l, const char *path, struct err *e);
 bool bus_listener_healthy(const struct bus_listener *l);
 
 /*
- * A dialing socket that looks after its dialer on a thread of its own.
+ * A plain socket to the server at path, which has said its half of the handshake, or -1;
+ * and whether the server has said its own.  Of one who has not the socket is better kept:
+ * to close it then ends his listener.
  */
-struct bus_dialer {
-	nng_socket socket;
-	nng_dialer dialer;
-	char path[BUS_PATH_MAX + 1];
-	bool (*check)(const char *path, int timeout_ms);	/* who listens? */
-	atomic_int n_pipes;		/* connections now */
-	atomic_uint redials;
-};
-
-/*
- * Dial d->path with d->socket (opened by the caller), in the background: it
- * also succeeds while nobody listens there.
- */
-int bus_dial(struct bus_dialer *d, struct err *e);
-
-/* Does somebody at path shake hands with a REQ? */
-bool bus_check_req(const char *path, int timeout_ms);
+enum bus_greeting { BUS_GREETED, BUS_REFUSED, BUS_NOT_YET };
+int bus_knock_rep(const char *path);
+enum bus_greeting bus_greeted_by_rep(int fd, int timeout_ms);
 
 /* A plain socket, connected to the publisher at path and past the handshake; or -1.
  * What it then gets are messages: a byte 1, their length as 8 bytes, the frame. */
 int bus_enter_sub(const char *path, int timeout_ms);
+
+/* A number of n bytes, as the wire has it. */
+uint64_t bus_get_number(const void *bytes, int n);
+void bus_put_number(void *bytes, int n, uint64_t v);
 
 #endif

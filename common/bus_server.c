@@ -2,10 +2,15 @@
  * The listening ends, REP and PUB.  Each looks after its listener on a thread of
  * its own; a REP has, besides, n threads with a context each: receive, call the
  * handler, send, and only then receive again.
+ *
+ * A ping of one's own listener wakes two dozen threads, and what ends a listener NNG
+ * counts: so the thread looks at the counts every second, and pings if one has grown,
+ * if the path leads elsewhere, if all threads are busy, and now and then anyway.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <nng/nng.h>
@@ -26,13 +31,34 @@ struct bus_server {
 	struct bus_listener at;
 	bus_handler *fn;
 	void *arg;
-	int n_threads;
-	atomic_int n_busy;	/* threads that are not waiting for a request */
 };
 
 struct bus_publisher {
 	struct bus_listener at;
 };
+
+/* What the path leads to now.  Some file systems give the number of a file that was
+ * removed to the next one, hence the time. */
+static struct bus_inode
+inode_at(const char *path)
+{
+	struct bus_inode at = { 0 };
+	struct stat st;
+
+	if (lstat(path, &st) == 0)
+		at = (struct bus_inode){ st.st_ino, st.st_ctim };
+	return at;
+}
+
+static bool
+is_at(const struct bus_inode *at, const char *path)
+{
+	struct bus_inode now = inode_at(path);
+
+	return at->number != 0 && at->number == now.number &&
+	    at->changed.tv_sec == now.changed.tv_sec &&
+	    at->changed.tv_nsec == now.changed.tv_nsec;
+}
 
 /* Owner and group may connect; the directory keeps out everybody else. */
 static int
@@ -41,28 +67,65 @@ start_listening(struct bus_listener *l)
 	char url[BUS_PATH_MAX + 8];
 	int r;
 
+	l->n_faults = 0;
 	snprintf(url, sizeof(url), "ipc://%s", l->path);
 	if ((r = nng_listener_create(&l->listener, l->socket, url)) != 0)
 		return r;
 	if ((r = nng_listener_set_int(l->listener, NNG_OPT_IPC_PERMISSIONS,
 	    0660)) != 0 || (r = nng_listener_start(l->listener, 0)) != 0)
 		nng_listener_close(l->listener);
+	l->inode = inode_at(l->path);
 	return r;
 }
 
-static void
-check_once(struct bus_listener *l)
+/* Connections that ended or came to nothing, each of which may have ended the listener;
+ * -1: not known. */
+static int64_t
+count_faults(const struct bus_listener *l)
 {
-	enum bus_check found = l->check(l);
+	nng_stat *all, *s;
+	int64_t n = 0;
 
+	if (nng_stats_get(&all) != 0)
+		return -1;
+	s = nng_stat_find_listener(all, l->listener);
+	n = s != NULL ? 0 : -1;
+	for (s = s != NULL ? nng_stat_child(s) : NULL; s != NULL; s = nng_stat_next(s))
+		if (nng_stat_type(s) == NNG_STAT_COUNTER &&
+		    strcmp(nng_stat_name(s), "accept") != 0)
+			n += (int64_t)nng_stat_value(s);
+	nng_stats_free(all);
+	return n;
+}
+
+/* Is there a reason to ping? */
+static bool
+is_suspect(struct bus_listener *l)
+{
+	int64_t before = l->n_faults;
+
+	l->n_faults = count_faults(l);
+	return !l->was_well || l->n_faults < 0 || l->n_faults != before ||
+	    !is_at(&l->inode, l->path) || atomic_load(&l->n_free) <= 0 ||
+	    clock_ms() - l->pinged_ms >= BUS_PING_MS;
+}
+
+static void
+ping(struct bus_listener *l)
+{
+	enum bus_check found;
+
+	l->inode = inode_at(l->path);	/* the ping sees whether it is ours */
+	found = l->check(l);
 	if (found == BUS_BROKEN) {
 		nng_listener_close(l->listener);
 		start_listening(l);	/* if it fails, the check says so */
 		atomic_fetch_add(&l->relistens, 1);
 		found = l->check(l);
 	}
-	if (found == BUS_WELL)
-		atomic_store(&l->well_ms, clock_ms());
+	l->n_faults++;			/* the ping's own connection */
+	l->was_well = found == BUS_WELL;
+	l->pinged_ms = clock_ms();
 }
 
 static void *
@@ -71,8 +134,11 @@ watch(void *arg)
 	struct bus_listener *l = arg;
 
 	for (;;) {
-		usleep(BUS_PING_MS * 1000);
-		check_once(l);
+		usleep(BUS_LOOK_MS * 1000);
+		if (is_suspect(l))
+			ping(l);
+		if (l->was_well)
+			atomic_store(&l->well_ms, clock_ms());
 	}
 	return NULL;
 }
@@ -84,10 +150,12 @@ bus_listen(struct bus_listener *l, const char *path, struct err *e)
 
 	memcpy(l->path, path, sizeof(l->path));
 	if ((r = nng_socket_set_size(l->socket, NNG_OPT_RECVMAXSZ,
-	    BUS_MESSAGE_MAX)) != 0 || (r = start_listening(l)) != 0)
+	    BUS_MESSAGE_MAX + BUS_NUMBER)) != 0 || (r = start_listening(l)) != 0)
 		return err_set(e, r == NNG_EADDRINUSE ? ERR_EXISTS :
 		    bus_code(r), "%s: %s", l->path, nng_strerror(r));
-	atomic_store(&l->well_ms, clock_ms());
+	l->was_well = true;
+	l->pinged_ms = clock_ms();
+	atomic_store(&l->well_ms, l->pinged_ms);
 	return bus_thread(watch, l, e);
 }
 
@@ -138,9 +206,9 @@ serve_one(struct bus_server *s, nng_ctx ctx, nng_aio *aio)
 
 	nng_aio_set_timeout(aio, NNG_DURATION_INFINITE);
 	nng_ctx_recv(ctx, aio);
-	atomic_fetch_sub(&s->n_busy, 1);
+	atomic_fetch_add(&s->at.n_free, 1);
 	nng_aio_wait(aio);
-	atomic_fetch_add(&s->n_busy, 1);
+	atomic_fetch_sub(&s->at.n_free, 1);
 	if ((r = nng_aio_result(aio)) != 0)
 		return r;
 	request = nng_aio_get_msg(aio);
@@ -179,11 +247,9 @@ serve(void *arg)
 static enum bus_check
 check_server(struct bus_listener *l)
 {
-	struct bus_server *s = l->arg;
-
 	if (bus_check_rep(l->path, CHECK_TIMEOUT_MS))
 		return BUS_WELL;
-	return atomic_load(&s->n_busy) < s->n_threads ? BUS_BROKEN : BUS_BUSY;
+	return atomic_load(&l->n_free) > 0 ? BUS_BROKEN : BUS_BUSY;
 }
 
 int
@@ -201,10 +267,7 @@ bus_serve(struct bus_server **out, const char *dir, const char *name,
 		return err_set(e, ERR_NO_MEMORY, "no memory for a socket");
 	s->fn = fn;
 	s->arg = arg;
-	s->n_threads = n_threads;
-	atomic_init(&s->n_busy, n_threads);
 	s->at.check = check_server;
-	s->at.arg = s;
 	if ((r = nng_rep0_open(&s->at.socket)) != 0) {
 		free(s);
 		return err_set(e, bus_code(r), "%s: %s", name, nng_strerror(r));
@@ -261,6 +324,7 @@ bus_publisher_open(struct bus_publisher **out, const char *dir,
 		return err_set(e, ERR_NO_MEMORY, "no memory for a socket");
 	p->at.check = check_publisher;
 	p->at.arg = p;
+	atomic_init(&p->at.n_free, 1);	/* it has none that could be busy */
 	if ((r = nng_pub0_open(&p->at.socket)) != 0) {
 		free(p);
 		return err_set(e, bus_code(r), "%s: %s", name, nng_strerror(r));

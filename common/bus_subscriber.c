@@ -73,10 +73,8 @@ deliver(struct bus_subscriber *s, const unsigned char *p, size_t n)
 static int64_t
 message_length(const unsigned char *p)
 {
-	uint64_t n = 0;
+	uint64_t n = bus_get_number(p + 1, HEAD - 1);
 
-	for (int i = 1; i < HEAD; i++)
-		n = n << 8 | p[i];
 	return p[0] == 1 && n <= BUS_MESSAGE_MAX ? (int64_t)n : -1;
 }
 

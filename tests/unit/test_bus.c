@@ -24,6 +24,26 @@ START_TEST(a_request_is_answered_with_its_bulk)
 }
 END_TEST
 
+START_TEST(the_largest_message_goes_there_and_back)
+{
+	/* 8 bytes of head, and the object */
+	enum { N = BUS_MESSAGE_MAX - 8 - 2 };
+	struct frame request = { .type = ECHO, .obj = json_object(),
+	    .bulk = calloc(1, N), .n_bulk = N }, reply = { 0 };
+	struct bus_client *c;
+	struct err e = { 0 };
+
+	serve("largest");
+	c = client("largest");
+	ck_assert_msg(bus_call(c, &request, &reply, CALL_MS, &e) == 0, "%s", e.text);
+	ck_assert_uint_eq(reply.n_bulk, N);
+	ck_assert_mem_eq(reply.bulk, request.bulk, N);
+	free((void *)(uintptr_t)request.bulk);
+	frame_free(&reply);
+	frame_free(&request);
+}
+END_TEST
+
 static const struct {
 	uint32_t type;
 	int code;
@@ -114,6 +134,7 @@ START_TEST(a_client_may_come_before_its_server)
 }
 END_TEST
 
+enum { N_CALLERS = 24 };	/* more than are let through at once */
 struct caller {
 	pthread_t thread;
 	struct bus_client *c;
@@ -138,16 +159,16 @@ call_many(void *arg)
 
 START_TEST(calls_of_many_threads_get_their_own_answers)
 {
-	struct caller callers[8];
+	struct caller callers[N_CALLERS];
 	struct bus_client *c;
 
 	serve("many");
 	c = client("many");
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < N_CALLERS; i++) {
 		callers[i] = (struct caller){ .c = c, .first = i * 1000 };
 		pthread_create(&callers[i].thread, NULL, call_many, &callers[i]);
 	}
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < N_CALLERS; i++) {
 		pthread_join(callers[i].thread, NULL);
 		ck_assert_int_eq(callers[i].n_wrong, 0);
 	}
@@ -258,6 +279,7 @@ main(void)
 	if (base == NULL)
 		return EXIT_FAILURE;
 	tcase_add_test(t, a_request_is_answered_with_its_bulk);
+	tcase_add_test(t, the_largest_message_goes_there_and_back);
 	tcase_add_loop_test(t, a_failure_comes_back_with_code_and_sentence, 0,
 	    (int)(sizeof(failing) / sizeof(failing[0])));
 	tcase_add_test(t, a_request_that_is_too_large_is_not_sent);

@@ -16,7 +16,7 @@ struct peer {
 	pid_t pid;
 	int fd;
 };
-static struct peer locker, victim;
+static struct peer locker, victim, heir, sleeper;
 
 /* A connection of somebody who is no NNG; or -1. */
 static int
@@ -195,6 +195,7 @@ call_victim(void *arg)
 	return NULL;
 }
 
+/* The server of who_had_a_server_goes_on_with_the_next_one. */
 START_TEST(a_killed_server_ends_the_calls_it_had)
 {
 	struct caller callers[8];
@@ -203,9 +204,6 @@ START_TEST(a_killed_server_ends_the_calls_it_had)
 	struct err e;
 	char byte = 0;
 
-	order(&victim, 'S');
-	ck_assert_int_eq(read(victim.fd, &byte, 1), 1);
-	ck_assert_int_eq(byte, 'r');
 	while (call(c, FRAME_PING, 0, CALL_MS, &reply, &e) == ERR_UNAVAILABLE)
 		;
 	frame_free(&reply);
@@ -214,12 +212,58 @@ START_TEST(a_killed_server_ends_the_calls_it_had)
 		pthread_create(&callers[i].thread, NULL, call_victim, &callers[i]);
 	}
 	for (int i = 0; i < 4; i++)	/* one in each of its threads */
-		ck_assert_int_eq(read(victim.fd, &byte, 1), 1);
-	kill(victim.pid, SIGKILL);
+		ck_assert_int_eq(read(heir.fd, &byte, 1), 1);
+	kill(heir.pid, SIGKILL);
 	for (int i = 0; i < 8; i++) {
 		pthread_join(callers[i].thread, NULL);
 		ck_assert_int_eq(callers[i].code, ERR_UNAVAILABLE);
 	}
+}
+END_TEST
+
+START_TEST(who_had_a_server_goes_on_with_the_next_one)
+{
+	struct bus_client *c = client("victim");
+	struct frame reply = { 0 };
+	struct err e = { 0 };
+	char byte = 0;
+
+	order(&victim, 'S');
+	ck_assert_int_eq(read(victim.fd, &byte, 1), 1);
+	while (call(c, FRAME_PING, 0, CALL_MS, &reply, &e) == ERR_UNAVAILABLE)
+		;
+	frame_free(&reply);
+	kill(victim.pid, SIGKILL);
+	waitpid(victim.pid, NULL, 0);
+	order(&heir, 'S');
+	ck_assert_int_eq(read(heir.fd, &byte, 1), 1);
+	ck_assert_msg(call(c, FRAME_PING, 0, CALL_MS, &reply, &e) == 0, "%s", e.text);
+	frame_free(&reply);
+}
+END_TEST
+
+/* To go away in the middle of the handshake would end the listener. */
+START_TEST(who_calls_a_stopped_server_does_it_no_harm)
+{
+	struct bus_client *c = client("sleeper");
+	struct frame reply = { 0 };
+	struct err e = { 0 };
+	unsigned relistens = 1;
+	char byte = 0;
+
+	order(&sleeper, 's');
+	ck_assert_int_eq(read(sleeper.fd, &byte, 1), 1);
+	kill(sleeper.pid, SIGSTOP);
+	ck_assert_int_eq(waitpid(sleeper.pid, NULL, WUNTRACED), sleeper.pid);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(call(c, FRAME_PING, 0, 100, &reply, &e), ERR_UNAVAILABLE);
+	kill(sleeper.pid, SIGCONT);
+	ck_assert_msg(call(c, FRAME_PING, 0, CALL_MS, &reply, &e) == 0, "%s", e.text);
+	frame_free(&reply);
+	usleep(2 * BUS_LOOK_MS * 1000);
+	order(&sleeper, 'r');
+	ck_assert_int_eq(read(sleeper.fd, &relistens, sizeof(relistens)), sizeof(relistens));
+	ck_assert_uint_eq(relistens, 0);
 }
 END_TEST
 
@@ -287,12 +331,14 @@ never_answer(void *arg, const struct frame *in, struct frame *out)
 		pause();
 }
 
-/* The life of a peer: 'L' tries the lock, 'S' serves and never answers. */
+/* The life of a peer: 'L' tries the lock, 'S' and 's' serve and never answer, 'r' says
+ * how often it had to listen again. */
 static void
 run_peer(int fd)
 {
-	struct bus_server *s;
+	struct bus_server *s = NULL;
 	struct err e = { 0 };
+	unsigned n;
 	char what;
 
 	while (read(fd, &what, 1) == 1) {
@@ -300,10 +346,13 @@ run_peer(int fd)
 			bus_lock(dir, "held", &e);
 			if (write(fd, &e, sizeof(e)) != (ssize_t)sizeof(e))
 				_exit(1);
-		} else if (what == 'S') {
-			if (bus_serve(&s, dir, "victim", 4, never_answer, &fd,
-			    &e) != 0 || write(fd, "r", 1) != 1)
+		} else if (what == 'r') {
+			n = bus_server_relistens(s);
+			if (write(fd, &n, sizeof(n)) != (ssize_t)sizeof(n))
 				_exit(1);
+		} else if (bus_serve(&s, dir, what == 'S' ? "victim" : "sleeper", 4,
+		    never_answer, &fd, &e) != 0 || write(fd, "r", 1) != 1) {
+			_exit(1);
 		}
 	}
 	_exit(0);
@@ -346,6 +395,8 @@ main(void)
 		return EXIT_FAILURE;
 	locker = start_peer();
 	victim = start_peer();
+	heir = start_peer();
+	sleeper = start_peer();
 	tcase_add_loop_test(t, a_stranger_does_not_end_a_server, 0,
 	    N_STRANGERS);
 	tcase_add_test(t, a_socket_that_was_removed_comes_back);
@@ -355,11 +406,15 @@ main(void)
 	tcase_add_loop_test(t, a_stranger_does_not_end_a_publisher, 0,
 	    N_STRANGERS);
 	tcase_add_test(t, a_second_process_does_not_get_the_lock);
+	tcase_add_test(t, who_calls_a_stopped_server_does_it_no_harm);
+	tcase_add_test(t, who_had_a_server_goes_on_with_the_next_one);
 	tcase_add_test(t, a_killed_server_ends_the_calls_it_had);
 	status = run_cases(t, base);
-	kill(locker.pid, SIGKILL);
-	kill(victim.pid, SIGKILL);
-	waitpid(locker.pid, NULL, 0);
-	waitpid(victim.pid, NULL, 0);
+	for (int i = 0; i < 4; i++) {
+		const struct peer *p[] = { &locker, &victim, &heir, &sleeper };
+
+		kill(p[i]->pid, SIGKILL);
+		waitpid(p[i]->pid, NULL, 0);
+	}
 	return status;
 }
