@@ -118,22 +118,24 @@ events_shows(const struct tokenizer *t, int32_t token)
 	    is_thought_mark(bytes, n));
 }
 
+/* skip: bytes of it that are in no text. */
 static json_t *
-encode_logprob(const struct sampler_logprob *lp, const struct tokenizer *t)
+encode_logprob(const struct sampler_logprob *lp, const struct tokenizer *t, size_t skip)
 {
 	size_t n = 0;
 	const char *bytes = tokenizer_bytes(t, lp->id, &n);
 
 	return json_pack("{s:i, s:f, s:o}", "id", (int)lp->id,
-	    "logprob", (double)lp->logprob,
-	    "text_b64", bytes_json(bytes, bytes != NULL ? n : 0));
+	    "logprob", (double)lp->logprob, "text_b64",
+	    bytes == NULL ? bytes_json("", 0) : bytes_json(bytes + skip, n - skip));
 }
 
 /* The same of a token that is there, with the alternatives of top. */
 static json_t *
-encode_own(const struct sampler_logprob *lp, const struct tokenizer *t, json_t *top)
+encode_own(const struct sampler_logprob *lp, const struct tokenizer *t, size_t skip,
+    json_t *top)
 {
-	json_t *v = encode_logprob(lp, t);
+	json_t *v = encode_logprob(lp, t, skip);
 
 	json_object_set_new(v, "top", top);
 	if (!events_shows(t, lp->id))
@@ -153,9 +155,19 @@ encode_logprobs(const struct events *ev, int i, const struct tokenizer *t)
 	lp = ev->logprobs + (size_t)i * (size_t)ev->n_logprobs;
 	top = json_array();
 	for (int k = 1; k < ev->n_logprobs; k++)
-		json_array_append_new(top, encode_logprob(&lp[k], t));
-	json_array_append_new(array, encode_own(lp, t, top));
+		json_array_append_new(top, encode_logprob(&lp[k], t, 0));
+	json_array_append_new(array, encode_own(lp, t, 0, top));
 	return array;
+}
+
+/* Does the first token of a text begin with a blank that a text has not? */
+static bool
+has_added_blank(const struct tokenizer *t, int32_t token)
+{
+	size_t n = 0;
+	const char *bytes = tokenizer_bytes(t, token, &n);
+
+	return tokenizer_adds_blank(t) && n > 0 && bytes[0] == ' ';
 }
 
 /* One element for each token of the prompt. */
@@ -164,15 +176,18 @@ encode_scores(const struct events *ev, const struct events_outcome *out,
     const struct tokenizer *t)
 {
 	json_t *array = json_array();
+	bool begun = false;
 
 	for (int64_t i = 0; i < out->n_prompt; i++) {
 		const struct sampler_logprob *lp = out->scores + i *
 		    ev->n_logprobs;
+		bool begins = !begun && events_shows(t, lp->id);
 		json_t *own, *top = json_array();
 
 		for (int k = 1; k < ev->n_logprobs && i > 0; k++)
-			json_array_append_new(top, encode_logprob(&lp[k], t));
-		own = encode_own(lp, t, top);
+			json_array_append_new(top, encode_logprob(&lp[k], t, 0));
+		own = encode_own(lp, t, begins && has_added_blank(t, lp->id), top);
+		begun = begun || begins;
 		if (i == 0)	/* nothing is before it */
 			json_object_del(own, "logprob");
 		json_array_append_new(array, own);
