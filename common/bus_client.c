@@ -125,6 +125,15 @@ is_quiet(int fd)
 	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && errno == EAGAIN;
 }
 
+static int
+say_unavailable(const char *path, struct err *e)
+{
+	if (access(path, R_OK | W_OK) == -1 && errno == EACCES)
+		return err_set(e, ERR_UNAVAILABLE, "%s: permission denied: this user "
+		    "is not in the group of its directory", path);
+	return err_set(e, ERR_UNAVAILABLE, "nobody listens at %s", path);
+}
+
 /*
  * A link past the handshake.  One that is not is kept: it is in the queue of somebody
  * who is stopped, and to close it there ends a listener of NNG.
@@ -150,7 +159,7 @@ open_link(struct bus_client *c, struct link *l, int64_t deadline_ms, struct err 
 		if (l->greeted)
 			return 0;
 		if (clock_ms() >= until)
-			return err_set(e, ERR_UNAVAILABLE, "nobody listens at %s", c->path);
+			return say_unavailable(c->path, e);
 		if (l->fd == -1)
 			usleep(AGAIN_MS * 1000);
 	}

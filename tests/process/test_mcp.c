@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,6 +58,9 @@ start(int in, int out, int err, const char *a, const char *b, const char *c,
 
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* Root is as anybody else: a mode without rights counts. */
+		prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);
+		prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH, 0, 0, 0);
 		if (in >= 0)
 			dup2(in, 0);
 		if (out >= 0)
@@ -400,6 +405,25 @@ static const struct {
 	{ "--config", "/nowhere/conf", 2, "/nowhere/conf" },
 };
 
+START_TEST(who_may_not_ask_is_told_so)
+{
+	static const char text[] = INITIALIZE "\n" CALL("1", "health") "\n";
+	char closed[] = "/tmp/onebit-mcp-" "XX" "XX" "XX";
+	const char *reason;
+	json_t *lines;
+
+	ck_assert_ptr_nonnull(mkdtemp(closed));
+	ck_assert_int_eq(chmod(closed, 0), 0);
+	lines = converse("--runtime-dir", closed, text, sizeof(text) - 1);
+	reason = json_string_value(json_object_get(json_array_get(json_object_get(
+	    structured(lines, 1), "units"), 0), "reason"));
+	ck_assert_msg(strstr(reason, "decode.sock: permission denied") != NULL,
+	    "%s", reason);
+	json_decref(lines);
+	ck_assert_int_eq(rmdir(closed), 0);
+}
+END_TEST
+
 START_TEST(unusable_arguments_end_with_status_2_and_a_sentence)
 {
 	struct buf b = { 0 };
@@ -452,6 +476,7 @@ main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_unchecked_fixture(t, setup, teardown);
 	tcase_add_test(t, stdio_answers_over_the_sockets_and_ends_with_its_input);
+	tcase_add_test(t, who_may_not_ask_is_told_so);
 	tcase_add_test(t, with_server_the_gateway_is_asked_over_http);
 	tcase_add_test(t, a_line_that_is_too_long_costs_itself_and_no_other);
 	tcase_add_test(t, http_answers_each_request_with_its_status);
