@@ -127,6 +127,9 @@ convert(const struct job *j, struct err *e)
 	if ((rc = import_open(j->in, &im, &s, e)) != 0)
 		return rc;
 	rc = write_out(j, &s, e);
+	/* Not of what is written. */
+	if (rc == ERR_BAD_FILE || rc == ERR_UNSUPPORTED)
+		import_name_error(j->in, rc, e);
 	if (rc == 0 && import_note(im)[0] != '\0')
 		fprintf(stderr, "1bit-halo-pkg: %s: %s\n", j->in,
 		    import_note(im));

@@ -199,9 +199,10 @@ open_h1b(struct import *im, const char *path, struct h1b_source *s,
 	    "no memory for a text");
 }
 
-/* A checkpoint is many files, and its reader speaks of their contents. */
-static void
-name_file(const char *path, int rc, struct err *e)
+/* A checkpoint is many files, and its reader speaks of their contents; so does who
+ * asks for rows. */
+void
+import_name_error(const char *path, int rc, struct err *e)
 {
 	struct err said;
 
@@ -231,7 +232,7 @@ import_open(const char *path, struct import **im, struct h1b_source *s,
 	}
 	if (rc != 0) {
 		import_close(o);
-		name_file(path, rc, e);
+		import_name_error(path, rc, e);
 		return rc;
 	}
 	from.name = o->name;

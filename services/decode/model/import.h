@@ -32,6 +32,9 @@ int import_open(const char *path, struct import **im, struct h1b_source *s,
     struct err *e);
 void import_close(struct import *im);	/* NULL is fine */
 
+/* path before a sentence about its contents, with code rc, unless it is there. */
+void import_name_error(const char *path, int rc, struct err *e);
+
 /* What people should know of how it was read, or ""; borrowed from im. */
 const char *import_note(const struct import *im);
 

@@ -48,8 +48,9 @@ open_other(const char *path, const struct model_open_options *o,
 		return r;
 	s.progress = o->progress;
 	s.writer_arg = o->arg;
-	if ((r = h1b_image(&s, &image, &n, e)) == 0 &&
-	    (r = model_parse(image, n, path, m, e)) != 0)
+	if ((r = h1b_image(&s, &image, &n, e)) != 0)
+		import_name_error(path, r, e);
+	else if ((r = model_parse(image, n, path, m, e)) != 0)
 		munmap(image, n);
 	if (r == 0) {
 		m->map = image;

@@ -363,6 +363,8 @@ START_TEST(a_value_that_is_no_weight_is_refused_where_it_is)
 	damage_q(values[_i].bytes, 2);
 	ck_assert_int_ne(model_open(dir.path, false, &m, &e), 0);
 	ck_assert_msg(strstr(e.text, values[_i].text) != NULL, "%s", e.text);
+	ck_assert_msg(strncmp(e.text, dir.path, strlen(dir.path)) == 0, "%s",
+	    e.text);
 }
 END_TEST
 
