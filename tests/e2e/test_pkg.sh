@@ -144,6 +144,11 @@ else
 	echo "skipped: converting the checkpoint, ../shared/models/halo-demo is absent"
 fi
 timeout -s INT 0.3 "$pkg" synth --arch bonsai-1.7b --layers 8 "$scratch/cut.h1b" >"$scratch/out" 2>&1
+(
+	ulimit -f 2000
+	expect 2 "File too large" convert "$demo" "$scratch/limit.h1b"
+	[ $bad -eq 0 ]
+) || bad=$((bad + 1))
 mkfifo "$scratch/pipe"
 expect 2 "not a regular file" convert "$demo" "$scratch/pipe" --force
 same "a pipe is not replaced" "$(test -p "$scratch/pipe" && echo there)" there

@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,6 +266,8 @@ main(int argc, char *argv[])
 	struct err e;
 
 	conf_standard_fds();
+	/* A limit on the size of files is an error that is reported, not the end. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (argc < 2) {
 		help(stderr);
 		return PKG_UNUSABLE;

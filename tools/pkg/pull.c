@@ -293,10 +293,8 @@ pkg_pull(int argc, char *argv[])
 	r.hub = hub_of(r.hub);
 	p.force = r.force;
 	meter_init(&p.meter, r.quiet);
-	/* A closed connection and a limit on the size of files are errors that
-	 * are reported, not the end. */
+	/* A closed connection is an error that is reported, not the end. */
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
 		err_set(&e, ERR_SYSTEM, "libcurl cannot be started");
 		return pkg_fail(&e);
