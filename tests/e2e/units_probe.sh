@@ -79,6 +79,18 @@ check "it answers from the same worker" 'wait_for 30 "$ready" && answers'
 sleep 11
 check "no watchdog bit" '[ "$(show bitnet NRestarts) $(show server NRestarts) $(show mcp NRestarts)" = "1 0 0" ]'
 
+# Another model beside it, as docs/operations.md says.
+mine=$(awk '/^    sed -e .*runtime-dir/ { on = 1 } on && !/^    / { exit } on' "$PAYLOAD/usr/local/share/doc/1bit-halo/operations.md")
+cp /var/lib/1bit-halo/models/halo-demo.h1b /var/lib/1bit-halo/models/mine.h1b
+sudo() { "$@"; }
+check "the documented commands add a worker" 'eval "$mine" > $OUT/mine.txt'
+both='curl -s --max-time 2 http://127.0.0.1:8180/v1/models | jq -r ".data[].id" | sort | tr "\n" " " | grep -q "^halo-demo mine $"'
+check "both models are listed" 'wait_for 30 "$both"'
+check "the other one has its own sessions" '[ -d /var/lib/1bit-halo-mine/sessions ] && [ -S /run/1bit-halo/mine/decode.sock ]'
+check "the other one goes again" 'systemctl disable -q --now 1bit-halo-mine && rm /etc/systemd/system/1bit-halo-mine.service'
+cp "$PAYLOAD/etc/1bit-halo/server.conf" /etc/1bit-halo/server.conf
+check "the gateway has one worker again" 'systemctl daemon-reload && systemctl restart 1bit-halo-server && wait_for 30 "$ready" && answers'
+
 # An unusable file ends in status 2, and no storm of restarts.
 sed -i 's/^port.*/port nonsense/' /etc/1bit-halo/decode.conf
 systemctl restart 1bit-halo-bitnet 2> /dev/null
