@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "memory.h"
 
 enum { INTERLEAVE = 3 };	/* of mbind, in <numaif.h>, which is libnuma's */
@@ -15,6 +16,7 @@ enum { INTERLEAVE = 3 };	/* of mbind, in <numaif.h>, which is libnuma's */
 size_t
 memory_available(void)
 {
+	size_t group = cgroup_memory(""), most;
 	unsigned long long kib = 0;
 	FILE *f = fopen("/proc/meminfo", "re");
 	char line[128];
@@ -24,7 +26,8 @@ memory_available(void)
 			kib = 0;
 	if (f != NULL)
 		fclose(f);
-	return kib > 0 && kib < SIZE_MAX >> 10 ? (size_t)kib << 10 : SIZE_MAX;
+	most = kib > 0 && kib < SIZE_MAX >> 10 ? (size_t)kib << 10 : SIZE_MAX;
+	return most < group ? most : group;
 }
 
 static int

@@ -22,7 +22,8 @@ struct memory {
 	bool reserved;		/* of the pages that the administrator reserved */
 };
 
-/* Memory that could be had without swapping, bytes; the most if nobody says. */
+/* Memory that this process could have without swapping and within its control
+ * groups, bytes; the most if nobody says. */
 size_t memory_available(void);
 
 /*

@@ -1,8 +1,6 @@
 /*
  * sysfs lists processors as "0-3,8".  The siblings of a core are in
- * cpuN/topology/core_cpus_list, the processors of a node in nodeN/cpulist.  A
- * quota is in cpu.max of the control group or of any group above it: "MAX PERIOD"
- * in microseconds, or "max PERIOD"; the least counts.
+ * cpuN/topology/core_cpus_list, the processors of a node in nodeN/cpulist.
  */
 #include <limits.h>
 #include <sched.h>
@@ -11,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cgroup.h"
 #include "topology.h"
 
 enum { PATH_LEN = 1024 };
@@ -133,48 +132,6 @@ read_nodes(const char *root, const struct topology_set *mask,
 	}
 }
 
-/* Whole processors of group's own limit; 0: none. */
-static int
-quota_of(const char *root, const char *group)
-{
-	char path[PATH_LEN], line[64];
-	long long quota, period;
-
-	if (snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", group) >=
-	    (int)sizeof(path))
-		return 0;
-	read_line(root, path, line, sizeof(line));
-	if (sscanf(line, "%lld %lld", &quota, &period) != 2 || quota < 1 ||
-	    period < 1)
-		return 0;
-	quota /= period;
-	return quota < 1 ? 1 : quota > INT_MAX ? 0 : (int)quota;
-}
-
-static int
-read_quota(const char *root)
-{
-	char line[PATH_LEN], *group, *end;
-	int least = 0;
-
-	/* "0::/system.slice/a.service"; a line of version 1 has a name there. */
-	read_line(root, "/proc/self/cgroup", line, sizeof(line));
-	group = strncmp(line, "0::/", 4) == 0 ? line + 3 : line;
-	if (group == line)
-		line[0] = '\0';
-	do {
-		int n;
-
-		end = strrchr(group, '/');
-		n = quota_of(root, end == group && end[1] == '\0' ? "" : group);
-		if (n > 0 && (least == 0 || n < least))
-			least = n;
-		if (end != NULL)
-			*end = '\0';
-	} while (end != NULL);
-	return least;
-}
-
 void
 topology_read(const char *root, const struct topology_set *mask,
     struct topology *t)
@@ -182,7 +139,7 @@ topology_read(const char *root, const struct topology_set *mask,
 	*t = (struct topology){ 0 };
 	read_cores(root, mask, t);
 	read_nodes(root, mask, t);
-	t->quota = read_quota(root);
+	t->quota = cgroup_processors(root);
 	if (t->n_cpus == 0)
 		t->n_cpus = t->n_cores = t->n_list = 1;
 }

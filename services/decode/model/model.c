@@ -92,8 +92,14 @@ model_open(const char *path, bool lock, struct model *m, struct err *e)
 int
 model_lock(struct model *m, struct err *e)
 {
-	int r = memory_lock(m->map, m->map_size, "the weights", e);
+	size_t have = memory_available();
+	int r;
 
+	/* To lock a mapping is to read it, and where that does not fit, to be killed. */
+	r = m->mapped && m->map_size > have ?
+	    err_set(e, ERR_NO_MEMORY, "the weights (%zu MiB) cannot be locked in "
+	    "memory: %zu MiB are available", m->map_size >> 20, have >> 20) :
+	    memory_lock(m->map, m->map_size, "the weights", e);
 	m->locked = r == 0;
 	return r;
 }

@@ -170,7 +170,8 @@ int model_open_with(const char *path, const struct model_open_options *o,
  * (model->locked says). */
 int model_open(const char *path, bool lock, struct model *m, struct err *e);
 
-/* Keep the weights in memory.  ERR_SYSTEM names the limit that is in the way. */
+/* Keep the weights in memory.  ERR_SYSTEM names the limit that is in the way,
+ * ERR_NO_MEMORY what is available, if that is less. */
 int model_lock(struct model *m, struct err *e);
 void model_close(struct model *m);
 

@@ -1,11 +1,13 @@
 /* Processors, cores, nodes and quotas, as a made-up machine tells of them. */
 #include <check.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cgroup.h"
 #include "topology.h"
 
 static char root[64];
@@ -160,6 +162,57 @@ START_TEST(a_container_sees_its_group_as_the_root)
 }
 END_TEST
 
+START_TEST(groups_of_version_1_beside_it_do_not_hide_the_group)
+{
+	struct topology t;
+
+	put_machine();
+	put("/proc/self/cgroup", "12:cpu:/other\n0::/halo.slice\n");
+	put("/sys/fs/cgroup/halo.slice/cpu.max", "300000 100000");
+	t = read_with(0xff);
+	ck_assert_int_eq(t.quota, 3);
+}
+END_TEST
+
+#define W "/sys/fs/cgroup/halo.slice/w.service/"
+#define S "/sys/fs/cgroup/halo.slice/"
+static const struct {
+	struct { const char *path, *text; } files[5];
+	size_t room;
+} rooms[] = {
+	{ { { W "memory.max", "max" }, { W "memory.current", "5" } }, SIZE_MAX },
+	{ { { W "memory.max", "1000" }, { W "memory.current", "300" } }, 700 },
+	{ { { W "memory.max", "1000" }, { W "memory.current", "1200" } }, 0 },
+	{ { { W "memory.max", "1000" } }, SIZE_MAX },
+	{ { { W "memory.max", "1000" }, { W "memory.current", "900" },
+	    { W "memory.stat", "anon 500\ninactive_file 100\nactive_file 250\n"
+	      "unevictable 7" } }, 450 },
+	{ { { W "memory.max", "1000" }, { W "memory.current", "10" },
+	    { W "memory.stat", "inactive_file 400" } }, 1000 },
+	{ { { W "memory.max", "1000" }, { W "memory.current", "10" },
+	    { S "memory.max", "500" }, { S "memory.current", "450" } }, 50 },
+	{ { { S "memory.max", "nonsense" }, { S "memory.current", "450" } },
+	  SIZE_MAX },
+};
+
+START_TEST(a_limit_of_memory_is_that_of_the_narrowest_group)
+{
+	put("/proc/self/cgroup", "0::/halo.slice/w.service");
+	for (size_t i = 0; i < 5 && rooms[_i].files[i].path != NULL; i++)
+		put(rooms[_i].files[i].path, rooms[_i].files[i].text);
+	ck_assert_uint_eq(cgroup_memory(root), rooms[_i].room);
+}
+END_TEST
+
+START_TEST(a_container_has_its_memory_at_the_root)
+{
+	put("/proc/self/cgroup", "0::/");
+	put("/sys/fs/cgroup/memory.max", "4096");
+	put("/sys/fs/cgroup/memory.current", "96");
+	ck_assert_uint_eq(cgroup_memory(root), 4000);
+}
+END_TEST
+
 START_TEST(this_machine_has_at_least_one)
 {
 	struct topology_set mask;
@@ -190,6 +243,10 @@ main(void)
 	    a_system_that_tells_nothing_has_a_core_for_each_processor);
 	tcase_add_loop_test(t, a_quota_bounds_the_threads, 0, COUNT(quotas));
 	tcase_add_test(t, a_container_sees_its_group_as_the_root);
+	tcase_add_test(t, groups_of_version_1_beside_it_do_not_hide_the_group);
+	tcase_add_loop_test(t, a_limit_of_memory_is_that_of_the_narrowest_group, 0,
+	    sizeof(rooms) / sizeof(rooms[0]));
+	tcase_add_test(t, a_container_has_its_memory_at_the_root);
 	tcase_add_test(t, this_machine_has_at_least_one);
 	suite_add_tcase(suite, t);
 	srunner_run_all(r, CK_NORMAL);
