@@ -83,7 +83,7 @@ metrics_observe(struct metrics_histogram *h, double seconds)
 		i++;
 	atomic_fetch_add_explicit(&h->counts[i], 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&h->sum_ns,
-	    (uint_fast64_t)(fmin(seconds, 1e9) * 1e9), memory_order_relaxed);
+	    (uint_fast64_t)((seconds < 1e9 ? seconds : 1e9) * 1e9), memory_order_relaxed);
 }
 
 void
