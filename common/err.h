@@ -75,7 +75,7 @@ struct err {
 	enum err_code code;
 	char text[240];		/* no trailing full stop or newline */
 	char param[40];		/* the request's member at fault, or "" */
-	int64_t retry_after_ms;	/* when to come back (429, 503), or 0 */
+	int64_t retry_after_ms;	/* when to come back, or 0 */
 	int64_t n_prompt_tokens;/* for CONTEXT, or 0 */
 	int64_t n_ctx;		/* for CONTEXT, or 0 */
 };

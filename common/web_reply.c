@@ -187,7 +187,7 @@ set_retry(struct web_request *rq, int status, int64_t ms)
 {
 	char text[24];
 
-	if (status != 429 && status != 503)
+	if (status != 429 && status != 503 && ms <= 0)
 		return;
 	if (ms <= 0)
 		ms = RETRY_MS;
@@ -205,7 +205,9 @@ should_retry(int status, const struct err *e)
 {
 	if (e->code == ERR_CRASHED || e->code == ERR_SESSION_BUSY)
 		return "false";	/* it would crash again; it asked not to wait */
-	if (status != 429 && status != 503)
+	if (e->code == ERR_EXISTS && e->retry_after_ms <= 0)
+		return "false";	/* it will still be there */
+	if (status != 429 && status != 503 && e->retry_after_ms <= 0)
 		return NULL;
 	return e->retry_after_ms > RETRY_MS_MAX ? "false" : "true";
 }

@@ -64,6 +64,11 @@ get_error(struct web_request *rq, void *arg)
 	else if (strcmp(name, "late") == 0) {
 		err_set(&e, ERR_BUSY, "late");
 		e.retry_after_ms = 600000;
+	} else if (strcmp(name, "taken") == 0)
+		err_set(&e, ERR_EXISTS, "taken");
+	else if (strcmp(name, "in use") == 0) {
+		err_set(&e, ERR_EXISTS, "in use");
+		e.retry_after_ms = 1500;
 	} else if (strcmp(name, "crashed") == 0)
 		err_set(&e, ERR_CRASHED, "crashed");
 	else
@@ -199,6 +204,8 @@ static const struct {
 	    "\"code\":\"loading_model\"}}" },
 	{ "late", 429, "60", "60000", "false", NULL },
 	{ "crashed", 500, NULL, NULL, "false", NULL },
+	{ "taken", 409, NULL, NULL, "false", NULL },
+	{ "in%20use", 409, "2", "1500", "true", NULL },
 	{ "silent", 500, NULL, NULL, NULL, NULL },
 };
 
