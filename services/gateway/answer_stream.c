@@ -140,6 +140,7 @@ write_at_once(void *arg, const struct piece *list)
 	struct choice *c = &run->choices[0];
 
 	if (run->a.logprobs || run->q->timings || c->n_tokens == 0 ||
+	    gateway_is_over(run->gw) ||
 	    (c->reasoning.state != REASONING_OFF &&
 	    c->reasoning.state != REASONING_SAYS))
 		return false;
@@ -277,6 +278,8 @@ run_stream(struct stream *s, struct err *e)
 			any = any || s->lists[i] != NULL;
 		r = any && !run->let_go ? write_pieces(s, e) :
 		    write_news(s, e);
+		if (r == 0 && run->n_open > 0)
+			r = gateway_cut(run->gw, e);
 		for (int i = 0; i < run->n_choices; i++)
 			piece_list_free(s->lists[i]);
 	}

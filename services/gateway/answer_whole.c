@@ -46,6 +46,8 @@ collect_all(struct run *run, struct err *e)
 		/* Nothing is written to it, so it has to be looked at. */
 		if (r == 0 && run->n_open > 0 && web_client_gone(run->rq))
 			r = 1;
+		if (r == 0 && run->n_open > 0)
+			r = gateway_cut(run->gw, e);
 	}
 	return r;
 }

@@ -137,7 +137,9 @@ wait_some(struct embed *m, struct err *e)
 			r = take(m, at[i], lists[i], e);
 		piece_list_free(lists[i]);
 	}
-	return r == 0 && web_client_gone(m->rq) ? 1 : r;
+	if (r == 0 && web_client_gone(m->rq))
+		return 1;
+	return r != 0 || m->n_open == 0 ? r : gateway_cut(m->gw, e);
 }
 
 static int

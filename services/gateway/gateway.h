@@ -27,6 +27,8 @@ struct gateway {
 	struct parked parked;
 	struct web *web;	/* main's own: web_stop frees it under the others */
 	atomic_bool draining;	/* SIGTERM came */
+	atomic_int_least64_t ends_ms;	/* what runs then is cut; 0: no end yet */
+	atomic_int n_cut;
 	char boot[17];
 	int64_t start_ms;	/* clock_ms() */
 };
@@ -35,6 +37,11 @@ struct gateway {
 extern const struct web_route gateway_routes[];
 bool gateway_authorize(void *gw, struct web_request *rq, const char *bearer);
 void gateway_on_done(void *gw, const struct web_done *d);
+
+/* Is the time over that answers have after SIGTERM?  Then ERR_DRAINING, which is to be
+ * said to the client; else 0. */
+bool gateway_is_over(const struct gateway *gw);
+int gateway_cut(struct gateway *gw, struct err *e);
 
 web_handler route_chat;
 web_handler route_completions;

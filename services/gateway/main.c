@@ -17,7 +17,7 @@
 
 /* For idle and slow connections, and probes.  A thread that waits has 14 KB, so the
  * default of 640 in all stays below 20 MB. */
-enum { SPARE_THREADS = 128 };
+enum { SPARE_THREADS = 128, CUT_MS = 3000 };	/* CUT_MS: to say so to those cut */
 
 static int
 check_options(const void *values, struct err *e)
@@ -194,9 +194,10 @@ main(int argc, char *argv[])
 	notify_ready("waiting for the worker");
 	r = loop_run(&loop);
 	notify_stopping();
+	gw.ends_ms = clock_ms() + gw.options.drain_timeout_s * 1000;
 	gw.draining = true;
 	log_info("draining active=%d", web_active(gw.web));
-	n_cut = web_stop(gw.web, (int)gw.options.drain_timeout_s * 1000);
-	log_info("stopped cut=%d", n_cut);
+	n_cut = web_stop(gw.web, (int)gw.options.drain_timeout_s * 1000 + CUT_MS);
+	log_info("stopped cut=%d", n_cut + gw.n_cut);
 	return r == 0 ? 0 : 1;
 }

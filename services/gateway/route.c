@@ -5,9 +5,15 @@
 #include <string.h>
 
 #include "caller.h"
+#include "clock.h"
 #include "gateway.h"
 #include "log.h"
 #include "openai_request.h"
+
+enum { RESTART_MS = 1000 };	/* until another gateway may be there */
+
+/* Bodies of requests that need none: many clients send {} with whatever they do. */
+enum { IGNORED_MAX = 4096 };
 
 const struct web_route gateway_routes[] = {
 	{ "POST", "/v1/chat/completions", route_chat, OPENAI_BODY_MAX,
@@ -28,7 +34,8 @@ const struct web_route gateway_routes[] = {
 	{ "POST", "/v1/apply-template", route_apply_template, OPENAI_BODY_MAX,
 	  WEB_PREFLIGHT },
 	{ "GET", "/v1/stream", route_stream, 0, WEB_PREFLIGHT | WEB_NO_HEAD },
-	{ "DELETE", "/v1/stream", route_stream_delete, 0, WEB_PREFLIGHT },
+	{ "DELETE", "/v1/stream", route_stream_delete, IGNORED_MAX,
+	  WEB_PREFLIGHT },
 	{ "GET", "/props", route_props, 0, WEB_PREFLIGHT },
 	{ "GET", "/slots", route_slots, 0, WEB_PREFLIGHT },
 	{ "POST", "/v1/responses", route_later, OPENAI_BODY_MAX,
@@ -45,11 +52,12 @@ const struct web_route gateway_routes[] = {
 	{ "GET", "/v1/models/*", route_model, 0, WEB_PREFLIGHT },
 	{ "GET", "/v1/sessions", route_sessions, 0, WEB_PREFLIGHT },
 	{ "GET", "/v1/sessions/*", route_session, 0, WEB_PREFLIGHT },
-	{ "DELETE", "/v1/sessions/*", route_session_delete, 0, WEB_PREFLIGHT },
-	{ "POST", "/v1/sessions/*/pin", route_session_op, 4096, WEB_PREFLIGHT },
-	{ "POST", "/v1/sessions/*/unpin", route_session_op, 4096, WEB_PREFLIGHT },
-	{ "POST", "/v1/sessions/*/save", route_session_op, 4096, WEB_PREFLIGHT },
-	{ "POST", "/v1/sessions/*/restore", route_session_op, 4096,
+	{ "DELETE", "/v1/sessions/*", route_session_delete, IGNORED_MAX,
+	  WEB_PREFLIGHT },
+	{ "POST", "/v1/sessions/*/pin", route_session_op, IGNORED_MAX, WEB_PREFLIGHT },
+	{ "POST", "/v1/sessions/*/unpin", route_session_op, IGNORED_MAX, WEB_PREFLIGHT },
+	{ "POST", "/v1/sessions/*/save", route_session_op, IGNORED_MAX, WEB_PREFLIGHT },
+	{ "POST", "/v1/sessions/*/restore", route_session_op, IGNORED_MAX,
 	  WEB_PREFLIGHT },
 	{ "POST", "/v1/sessions/*/fork", route_session_op, 4096, WEB_PREFLIGHT },
 	{ "GET", "/health", route_health, 0, WEB_PUBLIC },
@@ -72,6 +80,25 @@ gateway_authorize(void *arg, struct web_request *rq, const char *bearer)
 	web_set_who(rq, key.name);
 	caller_show_limits(gw, rq, &key);
 	return true;
+}
+
+bool
+gateway_is_over(const struct gateway *gw)
+{
+	int64_t ends_ms = gw->ends_ms;
+
+	return ends_ms != 0 && clock_ms() >= ends_ms;
+}
+
+int
+gateway_cut(struct gateway *gw, struct err *e)
+{
+	if (!gateway_is_over(gw))
+		return 0;
+	gw->n_cut++;
+	err_set(e, ERR_DRAINING, "the service stops before this answer is complete");
+	e->retry_after_ms = RESTART_MS;
+	return ERR_DRAINING;
 }
 
 /* The row's own strings, so that what a client writes is neither kept nor

@@ -119,6 +119,18 @@ upstream_nudge(struct upstream_request *q)
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* This takes time. */
+static void
+help(struct upstream_request *q, enum resume_step step)
+{
+	if (step == RESUME_REPLAY)
+		resume_replay(q);
+	else if (step == RESUME_SUBMIT)
+		resume_submit(q);
+	else if (step == RESUME_MOVE)
+		resume_move(q);
+}
+
 int
 upstream_wait_any(struct upstream_request *const *q, int n, int timeout_ms,
     struct piece **lists, struct err *e)
@@ -126,7 +138,7 @@ upstream_wait_any(struct upstream_request *const *q, int n, int timeout_ms,
 	int64_t now = clock_ms(), until = now + timeout_ms, soon;
 	struct upstream_waiter *w = &q[0]->own;
 	struct look l;
-	bool nudged;
+	bool nudged, asked = false;
 	int r;
 
 	for (int i = 0; i < n; i++)
@@ -136,12 +148,11 @@ upstream_wait_any(struct upstream_request *const *q, int n, int timeout_ms,
 		if ((r = look_at_all(q, n, now, lists, &l, e)) != 0 || l.any ||
 		    nudged)
 			break;
-		if (l.step == RESUME_REPLAY) {
-			resume_replay(q[l.todo]);
-		} else if (l.step == RESUME_SUBMIT) {
-			resume_submit(q[l.todo]);
-		} else if (l.step == RESUME_MOVE) {
-			resume_move(q[l.todo]);
+		/* A worker that hangs could be asked for ever, for one after the
+		 * other. */
+		if (l.todo >= 0 && (!asked || now < until)) {
+			help(q[l.todo], l.step);
+			asked = true;
 		} else if (now >= until && now - l.sunk_ms >= timeout_ms) {
 			break;
 		} else if (now >= until) {

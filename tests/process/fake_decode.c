@@ -3,6 +3,7 @@
 
 #include <check.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@ static struct {
 	bool takes_ids, stops;
 	char before[17];
 	struct err refuse;
+	atomic_bool hangs;
 	int n_refuse;
 	bool other_model;
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -38,7 +40,7 @@ publish(uint32_t type, json_t *obj)
 	struct frame f = { .type = type, .obj = obj };
 	struct err e;
 
-	if (!fake.silent)
+	if (!fake.silent && !fake.hangs)
 		bus_publish(fake.publisher, &f, &e);
 	json_decref(obj);
 }
@@ -102,6 +104,8 @@ on_request(void *arg, const struct frame *request, struct frame *reply)
 	json_t *acks;
 
 	(void)arg;
+	while (fake.hangs)
+		usleep(10000);
 	pthread_mutex_lock(&fake.lock);
 	switch (request->type) {
 	case DECODE_TYPE_generate:
@@ -285,6 +289,12 @@ fake_refuse(enum err_code code, const char *text, int64_t retry_after_ms)
 		fake.refuse.n_ctx = 100;
 	}
 	pthread_mutex_unlock(&fake.lock);
+}
+
+void
+fake_hangs(bool yes)
+{
+	fake.hangs = yes;
 }
 
 void

@@ -30,6 +30,9 @@ void fake_stands(const char *id, int place, int n_done);
 /* While false nothing is published, neither steps nor status. */
 void fake_publishes(bool yes);
 
+/* While true it answers nothing that it is asked, nor publishes. */
+void fake_hangs(bool yes);
+
 /* Answer the next generate with this error, once; or the next n. */
 void fake_refuse(enum err_code code, const char *text, int64_t retry_after_ms);
 void fake_refuse_times(int n);
