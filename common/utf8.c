@@ -47,6 +47,14 @@ is_cut(const char *s, size_t n)
 	return 1;
 }
 
+bool
+utf8_is_control(const char *s)
+{
+	const unsigned char *c = (const unsigned char *)s;
+
+	return c[0] < 0x20 || c[0] == 0x7f || (c[0] == 0xc2 && c[1] < 0xa0);
+}
+
 void
 utf8_clean(char *text)
 {
@@ -60,8 +68,8 @@ utf8_clean(char *text)
 			}
 			text[i] = '?';
 			len = 1;
-		} else if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) {
-			text[i] = ' ';
+		} else if (utf8_is_control(text + i)) {
+			memset(text + i, ' ', len);
 		}
 	}
 }

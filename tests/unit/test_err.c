@@ -62,6 +62,9 @@ START_TEST(what_came_from_outside_is_made_fit_for_a_line)
 	err_set_param(&e, ERR_RANGE, "a\nb", "got '%s'", "x\r\ny\377");
 	ck_assert_str_eq(e.text, "got 'x  y?'");
 	ck_assert_str_eq(e.param, "a b");
+	/* U+009B begins commands to a terminal, U+00A0 does not. */
+	err_set(&e, ERR_RANGE, "\302\23331m\177\302\240\303\233");
+	ck_assert_str_eq(e.text, "  31m \302\240\303\233");
 }
 END_TEST
 

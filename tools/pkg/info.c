@@ -11,6 +11,7 @@
 #include "progress.h"
 #include "selfcheck.h"
 #include "tokenizer/tokenizer.h"
+#include "utf8.h"
 
 /* The directory stands after the header; model_open has checked it. */
 static const struct h1b_entry *
@@ -118,9 +119,16 @@ static void
 print_text(const char *label, const char *text, size_t n)
 {
 	printf("%s", label);
-	for (size_t i = 0; i < n; i++)
-		putchar((unsigned char)text[i] < ' ' && text[i] != '\n' &&
-		    text[i] != '\t' ? '?' : text[i]);
+	for (size_t i = 0, len; i < n; i += len) {
+		size_t whole = utf8_char(text + i, n - i);
+
+		len = whole > 0 ? whole : 1;
+		if (whole > 0 && (text[i] == '\n' || text[i] == '\t' ||
+		    !utf8_is_control(text + i)))
+			fwrite(text + i, 1, len, stdout);
+		else
+			putchar('?');
+	}
 	putchar('\n');
 }
 
