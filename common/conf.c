@@ -307,6 +307,9 @@ read_arguments(struct load *l, int argc, char *argv[], bool *dry,
 		}
 		if (strcmp(argv[i], "-n") == 0)
 			*dry = true;
+		/* `claude mcp add NAME PROGRAM -- --server URL` may leave it in. */
+		else if (strcmp(argv[i], "--") == 0)
+			continue;
 		else
 			r = read_option(l, argv[i],
 			    i + 1 < argc ? argv[i + 1] : NULL, &used, e);

@@ -262,6 +262,20 @@ START_TEST(help_shows_every_option_and_version_the_version)
 }
 END_TEST
 
+START_TEST(two_dashes_alone_are_skipped)
+{
+	struct test_options o;
+	enum conf_action action;
+	json_t *obj = json_object();
+	struct err e;
+
+	ck_assert_msg(load(WORDS("--", "--model", "m", "--", "--port=3", "--worker=a"), obj,
+	    &o, &action, &e) == 0, "%s", e.text);
+	ck_assert_int_eq(o.port, 3);
+	json_decref(obj);
+}
+END_TEST
+
 START_TEST(the_runtime_directory_is_given_or_the_managers_or_ours)
 {
 	unsetenv("RUNTIME_DIRECTORY");
@@ -314,6 +328,7 @@ main(void)
 	tcase_add_test(t, help_shows_every_option_and_version_the_version);
 	tcase_add_test(t,
 	    the_runtime_directory_is_given_or_the_managers_or_ours);
+	tcase_add_test(t, two_dashes_alone_are_skipped);
 	tcase_add_test(t,
 	    a_user_without_an_installation_has_a_runtime_directory);
 	suite_add_tcase(s, t);
