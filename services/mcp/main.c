@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "conf.h"
@@ -137,11 +139,26 @@ serve_http(const struct mcp_options *o, struct loop *l)
 	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* As a unit whose file has no bind: nobody could ask, and to end well would make
+ * systemd start it again and again. */
+static bool
+is_null(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) &&
+	    st.st_rdev == makedev(1, 3);
+}
+
 static int
 serve_stdio(void)
 {
 	struct err e;
 
+	if (is_null(STDIN_FILENO)) {
+		log_error("there is no --bind, and stdin is /dev/null");
+		return EXIT_UNUSABLE;
+	}
 	signal(SIGPIPE, SIG_IGN);	/* the client may be gone: an error */
 	if (lines_serve(&core, STDIN_FILENO, STDOUT_FILENO, &e) != 0)
 		give_up(EXIT_FAILURE, &e);

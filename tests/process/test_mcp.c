@@ -403,6 +403,7 @@ static const struct {
 	{ "--api-key-file", "/nowhere/key", 2, "/nowhere/key" },
 	{ "--timeout-ms", "0", 2, "timeout" },
 	{ "--config", "/nowhere/conf", 2, "/nowhere/conf" },
+	{ "--timeout-ms", "100", 2, "no --bind, and stdin is /dev/null" },
 };
 
 START_TEST(who_may_not_ask_is_told_so)
