@@ -215,6 +215,20 @@ START_TEST(a_query_that_cannot_be_right_is_refused)
 }
 END_TEST
 
+START_TEST(a_delete_may_have_a_body)
+{
+	static const char *const paths[] = { "/v1/sessions/x", "/v1/stream?id=x" };
+	struct http_client c;
+
+	for (int i = 0; i < 2; i++) {
+		http_send(&c, api_port, "DELETE", paths[i], "", "{}");
+		http_rest(&c);
+		ck_assert_int_eq(http_status(&c), 404);
+		http_close(&c);
+	}
+}
+END_TEST
+
 START_TEST(text_to_tokens_and_back)
 {
 	json_t *v = api_ask("/v1/tokenize", 200, "{\"content\":\"H\xc3\xa9 <|eot_id|>"
@@ -453,6 +467,7 @@ main(void)
 	tcase_add_test(t, offsets_are_those_of_the_text);
 	tcase_add_test(t, a_name_in_a_path_may_be_escaped);
 	tcase_add_test(t, a_query_that_cannot_be_right_is_refused);
+	tcase_add_test(t, a_delete_may_have_a_body);
 	tcase_add_test(t, text_to_tokens_and_back);
 	tcase_add_test(t, tokens_that_do_not_fit_into_an_answer_are_refused);
 	tcase_add_test(t, a_chat_is_shown_as_its_model_gets_it);
