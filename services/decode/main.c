@@ -25,9 +25,8 @@
 
 enum {
 	REQUEST_THREADS = 2 + SESSION_STORE_OPS,	/* those wait for disks */
-	TICK_MS = 125,		/* half of DECODE_STATUS_MS: never late by one */
 	LEASE_MS = 50,		/* a lease that ran out is noticed by then */
-	IDLE_MS = 250,		/* a sign of life for the watchdog, nothing else */
+	IDLE_MS = 500,		/* a sign of life for the watchdog, nothing else */
 	UNACKED_MS = 1000,	/* after everything ended: a silence of two status
 				 * periods, a replay, an ack */
 };
@@ -167,22 +166,19 @@ compute_run(void *arg)
 	return NULL;
 }
 
-/* The main thread between two signals: heartbeat and watchdog. */
+/* The main thread between two signals, every DECODE_STATUS_MS: heartbeat and watchdog. */
 static void
 on_tick(void *arg)
 {
 	static uint64_t beats;
-	static int64_t status_ms, alive_ms;
+	static int64_t alive_ms;
 	struct compute *c = arg;
 	uint64_t now_beats = engine_beats(c->sv->engine);
 	int64_t now = clock_ms();
 
 	if (atomic_load(&c->failed))
 		exit(1);	/* a new process may find a working device */
-	if (now - status_ms >= DECODE_STATUS_MS - TICK_MS / 2) {
-		publish_status(c->sv);
-		status_ms = now;
-	}
+	publish_status(c->sv);
 	if (notify_interval_ms() > 0 && now - alive_ms >=
 	    notify_interval_ms() && now_beats != beats &&
 	    bus_server_healthy(c->sv->requests) &&
@@ -314,7 +310,7 @@ main(int argc, char *argv[])
 {
 	static struct service sv;
 	static struct compute compute = { .sv = &sv };
-	static struct loop loop = { .tick_ms = TICK_MS, .tick = on_tick,
+	static struct loop loop = { .tick_ms = DECODE_STATUS_MS, .tick = on_tick,
 		.arg = &compute };
 	struct backend_options b;
 	struct web *web = NULL;
