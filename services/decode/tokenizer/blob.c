@@ -5,7 +5,7 @@
  *	offset	type	what
  *	0	u32	version: 2
  *	4	u32	flags: 1 ignore_merges, 2 NFC, 4 SentencePiece,
- *			8 fuse_unk, 16 add_bos, 32 prefix, 64 prefix late,
+ *			8 fuse_unk, 16 add_bos, 32 prefix, 64 late,
  *			128 prefix first, 256 split blanks; others 0
  *	8	u32	n_vocab, up to 2^21: the highest id and one
  *	12	u32	n_merges, up to 2^24
@@ -51,7 +51,7 @@
  *
  * With SentencePiece (flag 4) steps 2 to 5 are others.  (2) U+2581 becomes a
  * blank; with prefix a blank is put before each piece, with prefix first only
- * before the one where the text begins; with prefix late all this comes after
+ * before the one where the text begins; with late all this comes after
  * step 3, and no blank is put before another.  (3) Cut at those with 8.  (4)
  * With split blanks every blank begins a word, otherwise all is one word.  (5)
  * Merges as above, but beginning with the tokens of its characters, or, for one

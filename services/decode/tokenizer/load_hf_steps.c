@@ -77,7 +77,10 @@ read_metaspace(struct loader *l, const json_t *v)
 		return hf_unsupported(l, "pre-tokenizer Metaspace's "
 		    "prepend_scheme", scheme);
 	if (strcmp(scheme, "never") != 0)
-		flags |= TOKENIZER_PREFIX | TOKENIZER_PREFIX_LATE;
+		flags |= TOKENIZER_PREFIX;
+	/* Added tokens meet blanks as they are, but after a Replace. */
+	if (strcmp(scheme, "never") != 0 || !(l->t->flags & TOKENIZER_SPM))
+		flags |= TOKENIZER_PREFIX_LATE;
 	if (!json_is_false(json_object_get(v, "split")))
 		flags |= TOKENIZER_SPLIT_BLANKS;
 	l->t->flags |= flags;

@@ -35,7 +35,8 @@ enum tokenizer_flag {
 	TOKENIZER_ADD_BOS = 16,
 	/* A blank comes before each stretch between added tokens, */
 	TOKENIZER_PREFIX = 32,
-	TOKENIZER_PREFIX_LATE = 64,	/* unless it begins with one, */
+	TOKENIZER_PREFIX_LATE = 64,	/* unless it begins with one (and U+2581
+					 * becomes a blank there, not before), */
 	TOKENIZER_PREFIX_FIRST = 128,	/* only where the text begins */
 	TOKENIZER_SPLIT_BLANKS = 256,	/* every blank begins a word */
 	TOKENIZER_FLAGS = 511,		/* all of them */

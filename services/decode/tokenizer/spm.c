@@ -60,6 +60,7 @@ spm_run(const struct tokenizer *t, const char *text, size_t n, bool at_start,
 		rc = err_set(e, ERR_NO_MEMORY, "tokenizer: memory is short");
 	} else {
 		size_t skip = copy.data[1] == ' ' ||
+		    !(t->flags & TOKENIZER_PREFIX) ||
 		    ((t->flags & TOKENIZER_PREFIX_FIRST) && !at_start);
 
 		rc = add_words(t, copy.data + skip, copy.len - skip, out, e);

@@ -270,6 +270,35 @@ START_TEST(added_tokens_take_in_what_their_flags_say)
 }
 END_TEST
 
+/* A word's blank becomes U+2581 after the cut at added tokens, or before it. */
+START_TEST(blanks_before_an_added_token_are_blanks_unless_replaced_before)
+{
+	static const char *const replaced[] = { "null", "{\"type\": \"Replace\", "
+	    "\"pattern\": {\"String\": \" \"}, \"content\": \"\\u2581\"}" };
+	static const char *const ids[] = { "1 4 3 2 1", "1 2 2 4 3 2 1" };
+
+	for (int i = 0; i < 2; i++) {
+		struct tokenizer *t = NULL;
+		struct buf json = { 0 };
+		struct err e = { 0 };
+
+		buf_printf(&json, "{\"added_tokens\": [{\"id\": 4, \"content\": "
+		    "\"<m>\", \"lstrip\": true, \"normalized\": true}], "
+		    "\"normalizer\": %s, \"pre_tokenizer\": {\"type\": \"Metaspace\","
+		    "\"replacement\": \"\\u2581\", \"prepend_scheme\": \"never\"}, "
+		    "\"model\": {\"type\": \"BPE\", \"unk_token\": \"<unk>\", "
+		    "\"vocab\": {\"<unk>\": 0, \"a\": 1, \"\\u2581\": 2, \"b\": 3}, "
+		    "\"merges\": []}}", replaced[i]);
+		ck_assert_msg(tokenizer_from_json(json.data, json.len, &t, &e) ==
+		    0, "%s", e.text);
+		check_ids(t, "a  <m>b a", false, ids[i]);
+		check_ids(t, " a", false, "2 1");
+		buf_free(&json);
+		tokenizer_destroy(t);
+	}
+}
+END_TEST
+
 /* Where the parts of make_blob's blob are. */
 enum {
 	N_VOCAB = 302,
@@ -397,6 +426,8 @@ main(void)
 	    0, COUNT(refused_pattern));
 	tcase_add_test(t, a_blob_keeps_everything);
 	tcase_add_test(t, added_tokens_take_in_what_their_flags_say);
+	tcase_add_test(t,
+	    blanks_before_an_added_token_are_blanks_unless_replaced_before);
 	tcase_add_test(t, a_blob_of_version_1_is_read_and_means_a_bos);
 	tcase_add_loop_test(t, a_wrong_blob_is_refused, 0,
 	    COUNT(refused_blob));
