@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "../unit/decode/slow.h"
 #include "bus.h"
 
 /*
@@ -18,9 +19,9 @@ enum { PROCESS_ARGS_MAX = 32 };
 /* How long is waited for what should take some seconds at most: a machine may be slow,
  * and a limit that nothing is proven by is there for a test that would hang. */
 enum {
-	PROCESS_READY_MS = 120000, PROCESS_END_MS = 120000,
-	PROCESS_PATIENCE_MS = 60000,	/* for an answer */
-	PROCESS_TRIES = 6000,		/* of looking again, after 10 ms or more */
+	PROCESS_READY_MS = SLOW ? 600000 : 120000, PROCESS_END_MS = PROCESS_READY_MS,
+	PROCESS_PATIENCE_MS = PROCESS_READY_MS / 2,	/* for an answer */
+	PROCESS_TRIES = PROCESS_PATIENCE_MS / 10,	/* of looking again, after 10 ms */
 };
 
 struct process {
@@ -47,7 +48,8 @@ void process_start(struct process *p, const char *dir, const char *name,
 void process_ready(struct process *p);
 
 /* Wait for its end: its exit status, or 128 + the signal that killed it.  A
- * process that is still there after timeout_ms is killed and fails the test. */
+ * process that is still there after timeout_ms is killed and fails the test, and so
+ * does one of which a sanitizer said something. */
 int process_wait(struct process *p, int timeout_ms);
 
 /* Send it sig, and wait for its end. */

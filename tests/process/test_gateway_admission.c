@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../unit/decode/slow.h"
 #include "clock.h"
 #include "stack.h"
 

@@ -10,7 +10,7 @@
 #include "unit.h"
 #include "worker.h"
 
-enum { SILENCE_MS = 500, ACK_MS = 100, ANSWER_MS = 120000 };
+enum { SILENCE_MS = 500, ACK_MS = 100, ANSWER_MS = 2 * PROCESS_PATIENCE_MS };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
