@@ -81,6 +81,9 @@ options_check(const struct decode_options *o, struct err *e)
 	if (o->kl_backend[0] != '\0' && !is_among(o->kl_backend, backends))
 		return err_set(e, ERR_RANGE, "--kl-backend: '%.32s' is not one of "
 		    "%s", o->kl_backend, backends);
+	if (o->kl_backend[0] != '\0' && o->kl_against[0] == '\0')
+		return err_set(e, ERR_RANGE, "--kl-backend needs --kl-against: the "
+		    "model that it runs");
 	if (ppl_protocol_parse(o->ppl_protocol, &protocol, &stride,
 	    &why) != 0)
 		return err_set(e, why.code, "--ppl-protocol: %s", why.text);

@@ -60,6 +60,7 @@ static const struct {
 	    "over" },
 	{ "--kl-backend", "tpu",
 	    "--kl-backend: 'tpu' is not one of auto, gpu, cpu, ref" },
+	{ "--kl-backend", "ref", "--kl-backend needs --kl-against" },
 	{ "--log-format", "xml", "--log-format: 'xml' is not one of text, json" },
 	{ "--bench", "x", "--bench: 'x' is not a number" },
 	{ "--bench", "0", "--bench: 0 is not from 1 to 1048576 tokens" },
