@@ -204,8 +204,8 @@ START_TEST(a_query_that_cannot_be_right_is_refused)
 {
 	static const char *const queries[] = {
 		"/v1/sessions?limit=99999999999", "/v1/sessions?limit=%",
-		"/v1/sessions?after=0123456789012345678901234567890123456789012345"
-		"678901234567890123456789",
+		("/v1/sessions?after=0123456789012345678901234567890123456789012345"
+		"678901234567890123456789"),
 		"/v1/stream?id=chatcmpl-1&from=99999999999999999999",
 		"/v1/stream?id=chatcmpl-1&index=%",
 	};
