@@ -90,6 +90,8 @@ load(struct service *sv, struct backend_options *b, struct err *e)
 	if ((r = choose_template(sv, e)) != 0 ||
 	    (r = backend_open(m, b, &sv->backend, e)) != 0)
 		return r;
+	if (sv->backend.instead[0] != '\0')
+		log_info("%s; so it is '%s'", sv->backend.instead, sv->backend.name);
 	b->max_rows = sv->backend.max_rows;
 	sv->n_ctx = b->n_ctx;
 	sv->model_id = o->model_id[0] != '\0' ? o->model_id : m->name;

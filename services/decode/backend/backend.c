@@ -94,31 +94,37 @@ backend_open(const struct model *m, const struct backend_options *o,
 	bool any = strcmp(o->name, "auto") == 0;
 	struct backend_options own = *o;
 	struct backend got = { 0 };
+	struct err why = { 0 };
 	int r = check(o, e);
 
 	if (r != 0)
 		return r;
 	for (size_t i = 0; i < n; i++) {
+		char instead[sizeof(got.instead)];
+
 		if (any ? !candidates[i].automatic :
 		    strcmp(o->name, candidates[i].name) != 0)
 			continue;
 		own.max_rows = o->max_rows;
 		if (o->more_rows && own.max_rows < candidates[i].rows)
 			own.max_rows = candidates[i].rows;
-		r = candidates[i].open(m, &own, &got, e);
+		memcpy(instead, why.text, sizeof(instead));
+		r = candidates[i].open(m, &own, &got, &why);
 		if (r == 0) {
 			got.max_rows = own.max_rows;
 			got.prompt_rows = candidates[i].prompt_rows;
+			memcpy(got.instead, instead, sizeof(instead));
 			/* Unless it holds the weights in another form. */
 			if (got.bytes_per_token == 0)
 				got.bytes_per_token = bytes_per_token(m);
 			*b = got;
+			return 0;
 		}
 		/* Only a missing one lets auto go on; no memory is no memory. */
 		if (r != ERR_NOT_FOUND || !any)
-			return r;
+			return err_set(e, r, "%s", why.text);
 	}
-	return any ? r : err_set(e, ERR_NOT_FOUND,
+	return any ? err_set(e, r, "%s", why.text) : err_set(e, ERR_NOT_FOUND,
 	    "no backend is called '%.16s'; there are auto, gpu, cpu and ref",
 	    o->name);
 }

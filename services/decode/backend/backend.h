@@ -67,8 +67,9 @@ struct backend_options {
 	int n_threads;		/* cpu: 0 for as many as topology_threads says */
 	bool pin;		/* cpu: each thread stays on one processor */
 	int device;		/* gpu: its number, from 0 */
-	const char *gpu_step;	/* gpu: "launches", "whole": of few rows all layers in
-				 * one launch, where model and device can; NULL: launches */
+	const char *gpu_step;	/* gpu: "whole": of few rows all layers in one launch,
+				 * where model and device can; "launches"; "auto" or NULL:
+				 * whole where that was measured to be the better */
 	int32_t n_pages;	/* KV pages to take memory for */
 	int32_t max_rows;	/* of one batch, 1..BACKEND_ROWS_MAX */
 	bool more_rows;		/* or as many more as the backend likes */
@@ -78,6 +79,7 @@ struct backend_options {
 
 struct backend {
 	char name[64];		/* "cpu avx512-vnni, 2 threads": log and stats */
+	char instead[240];	/* why "auto" did not take a better one: for the log; "" */
 	bool has_hidden;	/* rows may ask for their hidden state */
 	bool prefers_t2;	/* the model is in layout B3, which is slower here */
 	bool approximates;	/* activations have 8 bits in it, and the model was
@@ -133,7 +135,8 @@ struct backend {
 
 /*
  * Open o->name for m (borrowed until close), or for "auto" the first of gpu,
- * cpu that this machine runs; memory is taken here and never in forward.
+ * cpu that this machine runs (b->instead says why not the gpu); memory is taken
+ * here and never in forward.
  * ERR_NOT_FOUND if this build or machine lacks it, ERR_NO_MEMORY with the size,
  * ERR_RANGE for an option out of range.
  */

@@ -194,6 +194,8 @@ START_TEST(auto_takes_the_cpu_where_no_gpu_can_be_used)
 	o.name = "auto";
 	ck_assert_int_eq(backend_open(&m, &o, &b, &e), 0);
 	ck_assert_ptr_eq(strstr(b.name, "cpu "), b.name);
+	/* And says why. */
+	ck_assert_str_eq(b.instead, e.text);
 	ck_assert_ptr_nonnull(strstr(b.name, ", 2 threads"));
 	/* head 101 x 256 i8 and a scale each, and more for two layers */
 	ck_assert_int_gt(b.bytes_per_token, 101 * 260);
