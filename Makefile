@@ -121,7 +121,7 @@ $(GPU_EMULATED): $(GPU_SOURCES) $(wildcard tests/gpu/*)
 	    -fno-stack-protector -ffp-contract=off -DEMULATE_$(EMULATE) -Itests/gpu \
 	    -Iservices/decode/kernels -x c++ services/decode/kernels/all.hip tests/gpu/emulator.cpp \
 	    tests/gpu/driver.cpp -o $@
-$(addprefix $B/tests/unit/decode/test_,gpu gpu_features gpu_engine gpu_measure gpu_attention gpu_whole): | \
+$(addprefix $B/tests/unit/decode/test_,gpu gpu_faults gpu_features gpu_engine gpu_measure gpu_attention gpu_whole): | \
     $(if $(SAN),,$(GPU_EMULATED))
 
 # Process tests start the real binaries.

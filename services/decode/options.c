@@ -26,7 +26,7 @@ static const struct {
 #define CHOICE(member, option, words) \
 	{ option, offsetof(struct decode_options, member), words }
 	CHOICE(backend, "--backend", backends),
-	CHOICE(gpu_step, "--gpu-step", "launches, whole"),
+	CHOICE(gpu_step, "--gpu-step", "auto, launches, whole"),
 	CHOICE(isa, "--isa", "auto, avx512, avxvnni, avx2, neon, scalar"),
 	CHOICE(kv, "--kv", "f16, i8"),
 	CHOICE(pages, "--pages", "auto, huge, normal"),

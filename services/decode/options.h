@@ -47,8 +47,8 @@
 	    "guess from what was said before: auto, off, or 1 to 16 tokens")  \
 	F(STR, backend, 1, 16, "\"auto\"", "bytes", "one of auto, gpu, cpu, ref")  \
 	F(INT, device, 0, 63, "0", "", "number of the device of the gpu backend") \
-	F(STR, gpu_step, 1, 16, "\"launches\"", "bytes",                      \
-	    "a pass of few rows on a GPU: launches (one for each step), or whole (one)") \
+	F(STR, gpu_step, 1, 16, "\"auto\"", "bytes",                          \
+	    "a pass of few rows on a GPU: launches (one for each step), whole (one), or auto") \
 	F(STR, threads, 1, 8, "\"auto\"", "bytes",                            \
 	    "threads of the cpu backend, 1 to 256; auto: one per core it may use") \
 	F(BOOL, pin, 0, 0, "false", "",                                       \

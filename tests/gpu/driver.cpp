@@ -1,10 +1,13 @@
 /*
- * libamdhip64 (or libcuda, with EMULATE_CUDA) as far as bitnet_decode uses it, over
- * the emulator.  Everything is done at once, so a stream is a formality and a graph a
- * list.  Memory of the device is memory with a guard behind it.  From the environment:
+ * libamdhip64 as far as bitnet_decode uses it, over the emulator.  Everything is done at
+ * once, so a stream is a formality and a graph a list.  Memory of the device is memory with
+ * a guard behind it, and what a call is given has to be of the device that is current.  From
+ * the environment:
  *
- *	EMULATED_FAIL=name:n	the n-th call of that function fails
- *	EMULATED_MEMORY=bytes	that the device has (4 GiB)
+ *	EMULATED_FAIL=name:n	the n-th call of that function fails (any:n: of all of them),
+ *				and so does everything after it; with :once behind it it does
+ *				not
+ *	EMULATED_MEMORY=bytes	that a device has (4 GiB)
  *	EMULATED_DEVICES=n	(1)
  */
 #include "emulator.h"
@@ -13,18 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
-#ifdef EMULATE_CUDA
-#define NAME(hip, cuda) cuda
-enum { NO_DEVICE = 100, NO_BINARY = 209, NOT_FOUND = 500, NO_MEMORY = 2, FAULT = 700 };
-static const char *const error_text = "CUDA_ERROR_EMULATED";
-#else
-#define NAME(hip, cuda) hip
-enum { NO_DEVICE = 100, NO_BINARY = 209, NOT_FOUND = 500, NO_MEMORY = 2, FAULT = 700 };
-static const char *const error_text = "hipErrorEmulated";
-#endif
+enum { NO_DEVICE = 100, WRONG_DEVICE = 101, NO_BINARY = 209, NOT_FOUND = 500, NO_MEMORY = 2 };
+enum { WRONG_VALUE = 1, FAULT = 700, DEVICES_MAX = 4 };
 
 namespace {
 
@@ -49,28 +46,67 @@ struct node {
 };
 
 using graph = std::vector<node>;
-graph *recorded;		/* while a stream is captured */
-std::map<void *, size_t> memory;
-size_t in_use;
+
+struct block {
+	size_t n;
+	int device;
+};
+
+/* Anything else that belongs to a device: stream, module, event. */
+struct object {
+	int device;
+};
+
+struct recording {
+	int device;
+	graph nodes;
+};
+
+recording *recorded;		/* while a stream is captured */
+std::map<char *, block> memory;
+size_t in_use[DEVICES_MAX];
+int n_held;			/* what was made and not let go, but for memory */
 int dead;			/* a fault stays */
+std::vector<const char *> called;
+std::map<std::string, int> calls;
+char failed[32];		/* what the fault was put into */
+std::mutex lock;		/* pages are copied while passes run */
+thread_local int current;
 
 const unsigned char guard[64] = { 0xfe, 0xed, 0xfa, 0xce };
+
+void
+stop(const char *what)
+{
+	fprintf(stderr, "emulator: %s\n", what);
+	abort();
+}
 
 int
 call(const char *name)
 {
-	static std::map<std::string, int> calls;
+	std::lock_guard<std::mutex> hold(lock);
 	const char *fail = getenv("EMULATED_FAIL");
 	size_t n = strlen(name);
+	int at = ++calls[name];
 
-	if (dead != 0)
+	called.push_back(name);
+	if (dead != 0 || fail == nullptr)
 		return dead;
-	if (fail != nullptr && strncmp(fail, name, n) == 0 && fail[n] == ':' &&
-	    ++calls[name] == atoi(fail + n + 1)) {
-		dead = FAULT;
-		return dead;
+	if (strncmp(fail, "any:", 4) == 0) {
+		at = (int)called.size();
+		fail += 4;
+	} else if (strncmp(fail, name, n) == 0 && fail[n] == ':') {
+		fail += n + 1;
+	} else {
+		return 0;
 	}
-	return 0;
+	if (at != atoi(fail))
+		return 0;
+	snprintf(failed, sizeof(failed), "%s", name);
+	if (strstr(fail, ":once") == nullptr)
+		dead = FAULT;
+	return FAULT;
 }
 
 size_t
@@ -85,17 +121,56 @@ int
 n_devices()
 {
 	const char *s = getenv("EMULATED_DEVICES");
+	int n = s != nullptr ? atoi(s) : 1;
 
-	return s != nullptr ? atoi(s) : 1;
+	return n < DEVICES_MAX ? n : (int)DEVICES_MAX;
 }
 
 void
-check_guard(void *p, size_t n)
+check_guard(const char *p, size_t n)
 {
-	if (memcmp((char *)p + n, guard, sizeof(guard)) == 0)
-		return;
-	fprintf(stderr, "emulator: something was written past %zu bytes\n", n);
-	abort();
+	if (memcmp(p + n, guard, sizeof(guard)) != 0)
+		stop("something was written past a piece of memory");
+}
+
+/* n bytes from p on are of the current device. */
+void
+check_memory(const void *v, size_t n)
+{
+	std::lock_guard<std::mutex> hold(lock);
+	const char *p = (const char *)v;
+	auto m = memory.upper_bound((char *)v);
+
+	if (m == memory.begin())
+		stop("a copy from or to what is no memory of a device");
+	m--;
+	if (p + n > m->first + m->second.n)
+		stop("a copy past the end of a piece of memory");
+	if (m->second.device != current)
+		stop("a copy from or to memory of another device");
+}
+
+void *
+make()
+{
+	n_held++;
+	return new object{ current };
+}
+
+int
+let_go(void *o)
+{
+	n_held--;
+	delete (object *)o;
+	return 0;
+}
+
+/* NULL is the stream that every device has. */
+void
+check_object(const void *o)
+{
+	if (o != nullptr && ((const object *)o)->device != current)
+		stop("a stream, module or event of another device");
 }
 
 void
@@ -110,23 +185,32 @@ run(const node &n)
 }
 
 int
-submit(node n)
+submit(const node &n, void *stream)
 {
+	check_object(stream);
 	if (recorded != nullptr)
-		recorded->push_back(n);
+		recorded->nodes.push_back(n);
 	else
 		run(n);
 	return 0;
 }
 
 int
-submit_copy(void *to, const void *from, size_t size, int value)
+submit_copy(void *to, const void *from, size_t size, int value, void *stream)
 {
 	node n = {};
 
 	n.is_copy = true;
 	n.c = { to, from, size, value };
-	return submit(n);
+	return submit(n, stream);
+}
+
+int
+free_graph(recording *g)
+{
+	n_held--;
+	delete g;
+	return 0;
 }
 
 /* An ELF file of a device: does it say the one that is emulated? */
@@ -139,181 +223,252 @@ is_ours(const void *image)
 	if (memcmp(b, "\177ELF", 4) != 0)
 		return false;
 	memcpy(&flags, b + 48, sizeof(flags));
-#if defined(EMULATE_SM90)
-	return true;
-#elif defined(EMULATE_GFX11)
-	return (flags & 255) == 0x4a;	/* EF_AMDGPU_MACH of gfx1151 */
+	/* EF_AMDGPU_MACH of gfx1151, which stands for sm_90, too, and of gfx1201. */
+#if defined(EMULATE_GFX12)
+	return (flags & 255) == 0x4e;
 #else
-	return (flags & 255) == 0x4e;	/* of gfx1201 */
+	return (flags & 255) == 0x4a;
 #endif
 }
 
 }
 
 #define BEGIN(name) do { int r_ = call(name); if (r_ != 0) return r_; } while (0)
-#define API extern "C" __attribute__((visibility("default"))) int
+#define EXPORT extern "C" __attribute__((visibility("default")))
+#define API EXPORT int
+#define TEXT_API EXPORT const char *
 
-API NAME(hipInit, cuInit)(unsigned)
+/* For tests, which find these by dlsym: begin to count anew, with nothing failed; how many
+ * calls there were; how much is not let go; what was called i-th, from 1; the call that
+ * EMULATED_FAIL hit, or "". */
+EXPORT void
+emulated_begin()
+{
+	std::lock_guard<std::mutex> hold(lock);
+
+	dead = 0;
+	called.clear();
+	calls.clear();
+	failed[0] = '\0';
+}
+
+API emulated_calls() { return (int)called.size(); }
+API emulated_held() { return n_held + (int)memory.size(); }
+TEXT_API emulated_call(int i) { return called[(size_t)i - 1]; }
+TEXT_API emulated_failed() { return failed; }
+
+API
+hipInit(unsigned)
 {
 	BEGIN("init");
 	return n_devices() > 0 ? 0 : NO_DEVICE;
 }
 
-API NAME(hipGetDeviceCount, cuDeviceGetCount)(int *n)
+API
+hipGetDeviceCount(int *n)
 {
 	BEGIN("count");
 	*n = n_devices();
 	return *n > 0 ? 0 : NO_DEVICE;
 }
 
-API NAME(hipDeviceGet, cuDeviceGet)(int *device, int i)
+API
+hipDeviceGet(int *device, int i)
 {
 	BEGIN("device");
 	*device = i;
-	return i >= 0 && i < n_devices() ? 0 : 101;
+	return i >= 0 && i < n_devices() ? 0 : WRONG_DEVICE;
 }
 
-API NAME(hipDeviceGetName, cuDeviceGetName)(char *name, int n, int)
+API
+hipDeviceGetName(char *name, int n, int device)
 {
 	BEGIN("name");
-	snprintf(name, (size_t)n, "Emulated device");
+	snprintf(name, (size_t)n, device == 0 ? "Emulated device" : "Emulated device %d", device);
 	return 0;
 }
 
-API NAME(hipDeviceGetAttribute, cuDeviceGetAttribute)(int *v, int, int)
+API
+hipDeviceGetAttribute(int *v, int, int)
 {
 	BEGIN("attribute");
 	*v = EMULATED_PROCESSORS;
 	return 0;
 }
 
-API NAME(hipModuleOccupancyMaxActiveBlocksPerMultiprocessor,
-    cuOccupancyMaxActiveBlocksPerMultiprocessor)(int *n, void *, int, size_t)
+API
+hipModuleOccupancyMaxActiveBlocksPerMultiprocessor(int *n, void *, int, size_t)
 {
 	BEGIN("occupancy");
 	*n = 1;
 	return 0;
 }
 
-API NAME(hipRuntimeGetVersion, cuDriverGetVersion)(int *v)
+API
+hipRuntimeGetVersion(int *v)
 {
 	BEGIN("version");
 	*v = 70200000;
 	return 0;
 }
 
-#ifdef EMULATE_CUDA
-API cuDevicePrimaryCtxRetain(void **context, int) { *context = &dead; return call("context"); }
-API cuDevicePrimaryCtxRelease_v2(int) { return 0; }
-API cuCtxSetCurrent(void *) { return call("current"); }
-API cuFuncSetAttribute(void *, int, int) { return call("attribute"); }
-API cuGetErrorName(int, const char **name) { *name = error_text; return 0; }
-#else
-API hipSetDevice(int) { return call("current"); }
-extern "C" __attribute__((visibility("default"))) const char *
-hipGetErrorName(int) { return error_text; }
-#endif
+API
+hipSetDevice(int device)
+{
+	BEGIN("current");
+	if (device < 0 || device >= n_devices())
+		return WRONG_DEVICE;
+	current = device;
+	return 0;
+}
 
-API NAME(hipMemGetInfo, cuMemGetInfo_v2)(size_t *free, size_t *total)
+TEXT_API
+hipGetErrorName(int code)
+{
+	return code == NO_DEVICE ? "hipErrorNoDevice" : code == NO_BINARY ?
+	    "hipErrorNoBinaryForGpu" : "hipErrorEmulated";
+}
+
+API
+hipMemGetInfo(size_t *free, size_t *total)
 {
 	BEGIN("info");
 	*total = memory_size();
-	*free = *total - in_use;
+	*free = *total - in_use[current];
 	return 0;
 }
 
-API NAME(hipMalloc, cuMemAlloc_v2)(void **p, size_t n)
+API
+hipMalloc(void **p, size_t n)
 {
 	BEGIN("alloc");
-	if (n > memory_size() - in_use)
-		return NO_MEMORY;
-	if (posix_memalign(p, 256, n + sizeof(guard)) != 0)
+	if (n > memory_size() - in_use[current] ||
+	    posix_memalign(p, 256, n + sizeof(guard)) != 0)
 		return NO_MEMORY;
 	memset(*p, 0xcd, n);
 	memcpy((char *)*p + n, guard, sizeof(guard));
-	memory[*p] = n;
-	in_use += n;
+	std::lock_guard<std::mutex> hold(lock);
+	memory[(char *)*p] = { n, current };
+	in_use[current] += n;
 	return 0;
 }
 
-API NAME(hipFree, cuMemFree_v2)(void *p)
+API
+hipFree(void *p)
 {
-	auto m = memory.find(p);
+	int r = call("free");
+	std::lock_guard<std::mutex> hold(lock);
+	auto m = memory.find((char *)p);
 
 	if (p == nullptr)
-		return 0;
+		return r;
 	if (m == memory.end())
-		abort();
-	check_guard(p, m->second);
-	in_use -= m->second;
+		stop("what is freed is no memory of a device");
+	check_guard(m->first, m->second.n);
+	in_use[m->second.device] -= m->second.n;
 	memory.erase(m);
 	free(p);
-	return 0;
+	return r;
 }
 
-API NAME(hipHostMalloc, cuMemHostAlloc)(void **p, size_t n, unsigned)
+API
+hipHostMalloc(void **p, size_t n, unsigned)
 {
 	BEGIN("host");
 	*p = calloc(1, n);
+	n_held++;
 	return *p != nullptr ? 0 : NO_MEMORY;
 }
 
-API NAME(hipHostFree, cuMemFreeHost)(void *p)
+API
+hipHostFree(void *p)
 {
+	n_held--;
 	free(p);
-	return 0;
+	return call("free");
 }
 
-API NAME(hipMemcpyHtoD, cuMemcpyHtoD_v2)(void *to, const void *from, size_t n)
+API
+hipMemcpyHtoD(void *to, const void *from, size_t n)
 {
 	BEGIN("copy");
+	check_memory(to, n);
 	memcpy(to, from, n);
 	return 0;
 }
 
-API NAME(hipMemcpyDtoH, cuMemcpyDtoH_v2)(void *to, const void *from, size_t n)
+API
+hipMemcpyDtoH(void *to, const void *from, size_t n)
 {
 	BEGIN("copy");
+	check_memory(from, n);
 	memcpy(to, from, n);
 	return 0;
 }
 
-API NAME(hipMemcpyHtoDAsync, cuMemcpyHtoDAsync_v2)(void *to, const void *from, size_t n, void *)
+API
+hipMemcpyHtoDAsync(void *to, const void *from, size_t n, void *stream)
 {
 	BEGIN("copy");
-	return submit_copy(to, from, n, 0);
+	check_memory(to, n);
+	return submit_copy(to, from, n, 0, stream);
 }
 
-API NAME(hipMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2)(void *to, const void *from, size_t n, void *)
+API
+hipMemcpyDtoHAsync(void *to, const void *from, size_t n, void *stream)
 {
 	BEGIN("copy");
-	return submit_copy(to, from, n, 0);
+	check_memory(from, n);
+	return submit_copy(to, from, n, 0, stream);
 }
 
-API NAME(hipMemsetD8Async, cuMemsetD8Async)(void *to, unsigned char value, size_t n, void *)
+API
+hipMemsetD8Async(void *to, unsigned char value, size_t n, void *stream)
 {
 	BEGIN("set");
-	return submit_copy(to, nullptr, n, value);
+	check_memory(to, n);
+	return submit_copy(to, nullptr, n, value, stream);
 }
 
-API NAME(hipStreamCreateWithFlags, cuStreamCreate)(void **s, unsigned)
+API
+hipStreamCreateWithFlags(void **s, unsigned)
 {
 	BEGIN("stream");
-	*s = &dead;
+	*s = make();
 	return 0;
 }
 
-API NAME(hipStreamDestroy, cuStreamDestroy_v2)(void *) { return 0; }
-API NAME(hipStreamSynchronize, cuStreamSynchronize)(void *) { return call("synchronize"); }
+/* A recording that was never ended goes with it. */
+API
+hipStreamDestroy(void *s)
+{
+	if (recorded != nullptr)
+		free_graph(recorded);
+	recorded = nullptr;
+	let_go(s);
+	return call("free");
+}
 
-API NAME(hipStreamBeginCapture, cuStreamBeginCapture_v2)(void *, int)
+API
+hipStreamSynchronize(void *s)
+{
+	BEGIN("synchronize");
+	check_object(s);
+	return 0;
+}
+
+API
+hipStreamBeginCapture(void *s, int)
 {
 	BEGIN("capture");
-	recorded = new graph;
+	check_object(s);
+	n_held++;
+	recorded = new recording{ current, {} };
 	return 0;
 }
 
-API NAME(hipStreamEndCapture, cuStreamEndCapture)(void *, void **g)
+API
+hipStreamEndCapture(void *, void **g)
 {
 	BEGIN("captured");
 	*g = recorded;
@@ -321,37 +476,65 @@ API NAME(hipStreamEndCapture, cuStreamEndCapture)(void *, void **g)
 	return 0;
 }
 
-API NAME(hipGraphInstantiateWithFlags, cuGraphInstantiateWithFlags)(void **exec, void *g,
-    unsigned long long)
+API
+hipGraphInstantiateWithFlags(void **exec, void *g, unsigned long long)
 {
 	BEGIN("instantiate");
-	*exec = new graph(*(graph *)g);
+	n_held++;
+	*exec = new recording(*(recording *)g);
 	return 0;
 }
 
-API NAME(hipGraphLaunch, cuGraphLaunch)(void *exec, void *)
+API
+hipGraphLaunch(void *exec, void *stream)
 {
+	recording *g = (recording *)exec;
+
 	BEGIN("graph");
-	for (const node &n : *(graph *)exec)
+	check_object(stream);
+	if (g->device != current)
+		stop("a graph of another device");
+	for (const node &n : g->nodes)
 		run(n);
 	return 0;
 }
 
-API NAME(hipGraphDestroy, cuGraphDestroy)(void *g) { delete (graph *)g; return 0; }
-API NAME(hipGraphExecDestroy, cuGraphExecDestroy)(void *g) { delete (graph *)g; return 0; }
-
-API NAME(hipModuleLoadData, cuModuleLoadData)(void **m, const void *image)
+API
+hipGraphDestroy(void *g)
 {
-	BEGIN("load");
-	*m = &dead;
-	return is_ours(image) ? 0 : NO_BINARY;
+	free_graph((recording *)g);
+	return call("free");
 }
 
-API NAME(hipModuleUnload, cuModuleUnload)(void *) { return 0; }
+API
+hipGraphExecDestroy(void *g)
+{
+	free_graph((recording *)g);
+	return call("free");
+}
 
-API NAME(hipModuleGetFunction, cuModuleGetFunction)(void **f, void *, const char *name)
+API
+hipModuleLoadData(void **m, const void *image)
+{
+	BEGIN("load");
+	if (!is_ours(image))
+		return NO_BINARY;
+	*m = make();
+	return 0;
+}
+
+API
+hipModuleUnload(void *m)
+{
+	let_go(m);
+	return call("free");
+}
+
+API
+hipModuleGetFunction(void **f, void *m, const char *name)
 {
 	BEGIN("function");
+	check_object(m);
 	for (const emulated_kernel *k = emulated_kernels; k != nullptr; k = k->next)
 		if (strcmp(k->name, name) == 0) {
 			*f = (void *)k;
@@ -360,8 +543,9 @@ API NAME(hipModuleGetFunction, cuModuleGetFunction)(void **f, void *, const char
 	return NOT_FOUND;
 }
 
-API NAME(hipModuleLaunchKernel, cuLaunchKernel)(void *f, unsigned gx, unsigned gy, unsigned gz,
-    unsigned bx, unsigned by, unsigned bz, unsigned shared, void *, void **params, void **)
+API
+hipModuleLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+    unsigned bz, unsigned shared, void *stream, void **params, void **)
 {
 	const emulated_kernel *k = (const emulated_kernel *)f;
 	const unsigned char *p = (const unsigned char *)params[0];
@@ -369,18 +553,41 @@ API NAME(hipModuleLaunchKernel, cuLaunchKernel)(void *f, unsigned gx, unsigned g
 
 	BEGIN("launch");
 	if (gx == 0 || gy == 0 || gz == 0 || by != 1 || bz != 1)
-		return 1;
+		return WRONG_VALUE;
 	n.l = { k, { (int)gx, (int)gy, (int)gz }, (int)bx, shared, { p, p + k->size } };
-	return submit(n);
+	return submit(n, stream);
 }
 
-API NAME(hipEventCreateWithFlags, cuEventCreate)(void **e, unsigned) { *e = &dead; return 0; }
-API NAME(hipEventRecord, cuEventRecord)(void *, void *) { return call("event"); }
-API NAME(hipEventSynchronize, cuEventSynchronize)(void *) { return 0; }
-API NAME(hipEventDestroy, cuEventDestroy_v2)(void *) { return 0; }
-
-API NAME(hipEventElapsedTime, cuEventElapsedTime)(float *ms, void *, void *)
+API
+hipEventCreateWithFlags(void **e, unsigned)
 {
+	BEGIN("event");
+	*e = make();
+	return 0;
+}
+
+API
+hipEventRecord(void *e, void *stream)
+{
+	BEGIN("record");
+	check_object(e);
+	check_object(stream);
+	return 0;
+}
+
+API hipEventSynchronize(void *) { return call("event wait"); }
+
+API
+hipEventDestroy(void *e)
+{
+	let_go(e);
+	return call("free");
+}
+
+API
+hipEventElapsedTime(float *ms, void *, void *)
+{
+	BEGIN("elapsed");
 	*ms = 0.001f;
 	return 0;
 }

@@ -1,9 +1,11 @@
 /*
  * The worker on the emulator of tests/gpu.  A device fails in the middle of a generation: it
  * says which kernel and ends, and what it was asked goes on in its next life, with the same
- * text as without.  A conversation comes back from its file.
+ * text as without.  A conversation comes back from its file.  A runtime that is of no use is
+ * told, and the CPU serves.
  */
 #include <check.h>
+#include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +102,71 @@ START_TEST(a_conversation_comes_back_from_its_file)
 }
 END_TEST
 
+/* libamdhip64 by all of its names: what file points to, or a file of some words. */
+static void
+make_runtime(const char *dir, const char *file)
+{
+	static const char *const names[] = { ".7", ".6", ".5", "" };
+	char path[200];
+	FILE *f;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/libamdhip64.so%s", dir, names[i]);
+		unlink(path);
+		if (file != NULL) {
+			ck_assert_int_eq(symlink(file, path), 0);
+			continue;
+		}
+		ck_assert_ptr_nonnull(f = fopen(path, "w"));
+		fputs("no library", f);
+		fclose(f);
+	}
+	setenv("LD_LIBRARY_PATH", dir, 1);
+}
+
+/* --backend gpu ends with why; auto logs it and runs. */
+static void
+check_told(const char *dir, const char *device, const char *why)
+{
+	const char *args[] = { BUILD "/bin/bitnet_decode", "--model", model, "--device", device,
+		"--bench", "1", "--bench-repeats", "1", "--backend", "gpu", NULL };
+	char text[4096];
+
+	ck_assert_int_ne(process_run(dir, args, text, sizeof(text)), 0);
+	ck_assert_msg(strstr(text, why) != NULL, "%s", text);
+	args[10] = "auto";
+	ck_assert_msg(process_run(dir, args, text, sizeof(text)) == 0, "%s", text);
+	ck_assert_msg(strstr(text, why) != NULL, "%s", text);
+	ck_assert_msg(strstr(text, "; so it is 'cpu ") != NULL, "%s", text);
+}
+
+START_TEST(a_runtime_that_is_of_no_use_is_told_and_the_cpu_serves)
+{
+	char dir[64];
+	Dl_info libc;
+
+	process_make_dir(dir);
+	make_model(dir);
+	check_told(dir, "3", "no GPU: there is no device 3; there is 1");
+	setenv("EMULATED_DEVICES", "0", 1);
+	check_told(dir, "0", "no GPU: the HIP runtime is installed and sees no device: "
+	    "hipErrorNoDevice");
+	unsetenv("EMULATED_DEVICES");
+	setenv("EMULATED_FAIL", "load:1", 1);
+	check_told(dir, "0", "no GPU: Emulated device takes none of the code objects of this "
+	    "build (gfx1151, gfx1201): hipErrorEmulated");
+	unsetenv("EMULATED_FAIL");
+	/* A library without any of its functions stands for one that is old. */
+	ck_assert_int_ne(dladdr((void *)(uintptr_t)getpid, &libc), 0);
+	make_runtime(dir, libc.dli_fname);
+	check_told(dir, "0", "no GPU: its runtime is too old: it has no hipInit");
+	make_runtime(dir, NULL);
+	check_told(dir, "0", "no GPU: libamdhip64.so.7 cannot be loaded: ");
+	unsetenv("LD_LIBRARY_PATH");
+	process_remove_dir(dir);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -116,6 +183,7 @@ main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, a_generation_goes_on_after_a_fault_of_the_device);
 	tcase_add_test(t, a_conversation_comes_back_from_its_file);
+	tcase_add_test(t, a_runtime_that_is_of_no_use_is_told_and_the_cpu_serves);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_set_fork_status(r, CK_NOFORK);

@@ -44,6 +44,18 @@ gpu_check(struct gpu *g, int code, const char *what, struct err *e)
 }
 
 int
+gpu_begin(struct gpu *g, struct err *e)
+{
+	int r;
+
+	if (g->dead)
+		return err_set(e, ERR_SYSTEM, "GPU: it has failed before");
+	if ((r = gpu_driver_use(&g->d, e)) != 0)
+		g->dead = true;
+	return r;
+}
+
+int
 gpu_launch(struct gpu *g, enum gpu_kernel k, const unsigned grid[3], unsigned threads,
     size_t shared, void *params, struct err *e)
 {
@@ -171,13 +183,12 @@ gpu_forward(struct backend *b, const struct backend_row *rows, int n, float *log
 	struct gpu *g = b->state;
 	size_t used = put_tables(g, rows, n), bytes;
 	struct gpu_shape s = shape_of(g, rows, n);
-	uint32_t pass = (uint32_t)++g->n_passes;
+	uint32_t pass;
 	int r;
 
-	if (g->dead)
-		return err_set(e, ERR_SYSTEM, "GPU: it has failed before");
-	if ((r = gpu_driver_use(&g->d, e)) != 0)
+	if ((r = gpu_begin(g, e)) != 0 || (r = gpu_whole_number(g, &pass, e)) != 0)
 		return r;
+	g->n_passes++;
 	memcpy(g->staging + g->pass_at, &pass, sizeof(pass));
 	bytes = g->tables_at + used * sizeof(int32_t);
 	if ((r = g->d.to_device_async(g->batch, g->staging, bytes, g->stream)) != 0)
@@ -204,7 +215,7 @@ gpu_copy_page(struct backend *b, int32_t from, int32_t to, int n, struct err *e)
 		(uint64_t)g->o.n_pages, .n_kv_heads = g->m->config.n_kv_heads,
 		.dim_stride = g->dim_stride, .from = from, .to = to };
 	const unsigned grid[3] = { (unsigned)g->m->config.n_layers, 1, 1 };
-	int r = gpu_driver_use(&g->d, e);
+	int r = gpu_begin(g, e);
 
 	(void)n;		/* what is behind them nobody has stored: it has no weight */
 	return r != 0 ? r : gpu_launch(g, GPU_KERNEL_copy, grid, GPU_THREADS, 0, &p, e);
@@ -294,6 +305,9 @@ open_all(struct gpu *g, struct err *e)
 	if ((r = gpu_upload(g, e)) != 0 || (r = gpu_memory_take(g, e)) != 0 ||
 	    (r = gpu_whole_open(g, e)) != 0)
 		return r;
+	/* Copies may still be on their way, and passes are in another stream than those. */
+	if ((code = g->d.stream_wait(NULL)) != 0)
+		return gpu_check(g, code, "copying weights", e);
 	if ((code = g->d.stream_wait(g->stream)) != 0)
 		return gpu_check(g, code, "clearing memory", e);
 	return 0;

@@ -104,7 +104,8 @@ struct gpu_whole_host {
 	struct gpu_whole params;	/* what does not change from pass to pass */
 	void *base;			/* its packets and table of layers */
 	int n_blocks;
-	int32_t max_rows;		/* 0: none; not asked for, or not possible */
+	int32_t max_rows;		/* 0: none; not wanted, or not possible */
+	uint32_t n_passes;		/* since its packets were zeros */
 };
 
 /* How a head is multiplied. */
@@ -199,6 +200,10 @@ struct gpu {
 	struct gpu_times times;
 };
 
+/* gpu.c: what the functions of struct backend begin with: the device, for the calling thread.
+ * ERR_SYSTEM if that fails, or anything has failed before. */
+int gpu_begin(struct gpu *g, struct err *e);
+
 /* gpu_memory.c: buffers for o; the sizes are known afterwards.  ERR_NO_MEMORY with what
  * is needed and what there is. */
 int gpu_memory_take(struct gpu *g, struct err *e);
@@ -233,10 +238,12 @@ int gpu_read_page(struct backend *b, int32_t page, int n, void *out, struct err 
 int gpu_write_page(struct backend *b, int32_t page, const void *in, struct err *e);
 
 /* gpu_whole.c: bytes of device memory that it wants at whole.base; make it ready, when that
- * is there; whether a pass of this shape goes in one launch; what to launch it with: returns
- * the bytes of shared memory. */
+ * is there; a number for the next pass that no packet has (0: nobody needs one); whether a
+ * pass of this shape goes in one launch; what to launch it with: returns the bytes of shared
+ * memory. */
 size_t gpu_whole_bytes(struct gpu *g);
 int gpu_whole_open(struct gpu *g, struct err *e);
+int gpu_whole_number(struct gpu *g, uint32_t *pass, struct err *e);
 bool gpu_whole_fits(const struct gpu *g, const struct gpu_shape *s);
 size_t gpu_whole_params(struct gpu *g, const struct gpu_shape *s,
     const struct gpu_attention *a, struct gpu_whole *p);

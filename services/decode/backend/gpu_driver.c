@@ -134,9 +134,10 @@ choose(struct gpu_driver *d, int ordinal, struct err *e)
 	int n = 0, r;
 
 	/* Without a device both fail, each in its own way. */
-	if (d->init(0) != 0 || d->device_count(&n) != 0 || n == 0)
+	if ((r = d->init(0)) != 0 || (r = d->device_count(&n)) != 0 || n == 0)
 		return err_set(e, ERR_NOT_FOUND, "no GPU: the %s is installed and sees "
-		    "no device", d->cuda ? "CUDA driver" : "HIP runtime");
+		    "no device%s%.60s", d->cuda ? "CUDA driver" : "HIP runtime",
+		    r != 0 ? ": " : "", r != 0 ? gpu_driver_error(d, r) : "");
 	if (ordinal < 0 || ordinal >= n)
 		return err_set(e, ERR_NOT_FOUND, "no GPU: there is no device %d; there "
 		    "%s %d", ordinal, n == 1 ? "is" : "are", n);
@@ -147,6 +148,31 @@ choose(struct gpu_driver *d, int ordinal, struct err *e)
 	return gpu_driver_use(d, e);
 }
 
+/* The first of names that is there.  One that is and cannot be loaded is not the same as
+ * none: the first word of what dlerror says is the file that was looked for. */
+static int
+load(struct gpu_driver *d, const char *const *names, struct err *e)
+{
+	int r = err_set(e, ERR_NOT_FOUND, "no GPU: the HIP runtime (libamdhip64) is not "
+	    "installed");
+	bool told = false;
+
+	for (; *names != NULL; names++) {
+		const char *why;
+		size_t n = strlen(*names);
+
+		if ((d->lib = dlopen(*names, RTLD_NOW | RTLD_LOCAL | KEEP)) != NULL)
+			return 0;
+		why = dlerror();
+		if (told || why == NULL || (strncmp(why, *names, n) == 0 && why[n] == ':'))
+			continue;
+		r = err_set(e, ERR_NOT_FOUND, "no GPU: %s cannot be loaded: %.120s", *names,
+		    why);
+		told = true;
+	}
+	return r;
+}
+
 static int
 open_from(struct gpu_driver *d, const char *const *names, bool cuda, int ordinal,
     struct err *e)
@@ -154,11 +180,8 @@ open_from(struct gpu_driver *d, const char *const *names, bool cuda, int ordinal
 	int r;
 
 	*d = (struct gpu_driver){ .cuda = cuda };
-	for (; *names != NULL && d->lib == NULL; names++)
-		d->lib = dlopen(*names, RTLD_NOW | RTLD_LOCAL | KEEP);
-	if (d->lib == NULL)
-		return err_set(e, ERR_NOT_FOUND, "no GPU: the HIP runtime (libamdhip64) "
-		    "is not installed");
+	if ((r = load(d, names, e)) != 0)
+		return r;
 	if ((r = find_all(d, e)) == 0)
 		r = choose(d, ordinal, e);
 	if (r != 0)

@@ -70,6 +70,8 @@
 	    void *begin, void *end)                                                   \
 	F(event_free, hipEventDestroy, cuEventDestroy_v2, void *event)
 
+enum { GPU_NO_MEMORY = 2 };	/* the same code in both */
+
 struct gpu_driver {
 	void *lib;
 	bool cuda;
@@ -93,9 +95,9 @@ struct gpu_driver {
 
 /*
  * Load the runtime and choose device number ordinal of it, which is current for
- * this thread then.  ERR_NOT_FOUND: no runtime, none with all the functions, no device, no
- * device of this number; the sentence begins with "no GPU: ".  ERR_SYSTEM for anything
- * else that fails.
+ * this thread then.  ERR_NOT_FOUND: no runtime, none that can be loaded and has all the
+ * functions, no device, no device of this number; the sentence begins with "no GPU: ".
+ * ERR_SYSTEM for anything else that fails.
  */
 int gpu_driver_open(struct gpu_driver *d, int ordinal, struct err *e);
 void gpu_driver_close(struct gpu_driver *d);

@@ -138,7 +138,10 @@ take_device(struct gpu *g, void **p, size_t n, const char *what, struct err *e)
 
 	if ((r = g->d.mem_info(&free, &total)) != 0)
 		return gpu_check(g, r, "asking for its memory", e);
-	if (n > free || (r = g->d.mem_alloc(p, n)) != 0)
+	r = n > free ? GPU_NO_MEMORY : g->d.mem_alloc(p, n);
+	if (r != 0 && r != GPU_NO_MEMORY)
+		return gpu_check(g, r, "taking memory", e);
+	if (r != 0)
 		return err_set(e, ERR_NO_MEMORY, "GPU: no %zu MiB of memory for %s; "
 		    "%zu of %zu MiB are free", (n >> 20) + 1, what, free >> 20,
 		    total >> 20);
@@ -151,8 +154,11 @@ static int
 take_pinned(struct gpu *g, void *p, size_t n, struct err *e)
 {
 	void *at = NULL;
+	int r = g->d.host_alloc(&at, n, 0);
 
-	if (g->d.host_alloc(&at, n, 0) != 0)
+	if (r != 0 && r != GPU_NO_MEMORY)
+		return gpu_check(g, r, "taking memory of the host", e);
+	if (r != 0)
 		return err_set(e, ERR_NO_MEMORY, "no %zu MiB of memory that the GPU "
 		    "can read", (n >> 20) + 1);
 	memset(at, 0, n);

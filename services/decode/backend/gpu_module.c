@@ -8,7 +8,10 @@
 #include "backend/gpu_code.h"
 #include "kernels/gpu_params.h"
 
-enum { CUDA_SHARED_MAX = 8 };	/* CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES */
+enum {
+	CUDA_SHARED_MAX = 8,	/* CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES */
+	NO_BINARY = 209,	/* hipErrorNoBinaryForGpu, CUDA_ERROR_NO_BINARY_FOR_GPU */
+};
 
 int
 gpu_module_load(const struct gpu_driver *d, const char *device_name, void **module,
@@ -16,6 +19,7 @@ gpu_module_load(const struct gpu_driver *d, const char *device_name, void **modu
 {
 	char names[128] = "none";
 	size_t used = 0;
+	int r = 0, worst = 0;	/* that it is another device's is the least */
 
 	for (const struct gpu_code *c = gpu_codes; c->name != NULL; c++) {
 		void *m = NULL;
@@ -23,16 +27,18 @@ gpu_module_load(const struct gpu_driver *d, const char *device_name, void **modu
 
 		if (c->cuda != d->cuda)
 			continue;
-		if (d->module_load(&m, c->begin) == 0) {
+		if ((r = d->module_load(&m, c->begin)) == 0) {
 			*module = m;
 			return 0;
 		}
+		worst = worst == 0 || worst == NO_BINARY ? r : worst;
 		n = snprintf(names + used, sizeof(names) - used, "%s%s",
 		    used > 0 ? ", " : "", c->name);
 		used += n > 0 && (size_t)n < sizeof(names) - used ? (size_t)n : 0;
 	}
 	return err_set(e, ERR_NOT_FOUND, "no GPU: %.60s takes none of the code objects of "
-	    "this build (%.100s)", device_name, names);
+	    "this build (%.60s): %.40s", device_name, names, worst != 0 ?
+	    gpu_driver_error(d, worst) : "there are none for its runtime");
 }
 
 int

@@ -44,7 +44,7 @@ gpu_read_page(struct backend *b, int32_t page, int n, void *out, struct err *e)
 	char *to = out;
 	int r;
 
-	if ((r = gpu_driver_use(&g->d, e)) != 0)
+	if ((r = gpu_begin(g, e)) != 0)
 		return r;
 	for (int i = 0; i < g->m->config.n_layers; i++, to += layer_bytes(g)) {
 		if ((r = g->d.to_host(to, page_of(g, i, page), layer_bytes(g))) != 0)
@@ -62,7 +62,7 @@ gpu_write_page(struct backend *b, int32_t page, const void *in, struct err *e)
 	const char *from = in;
 	int r;
 
-	if ((r = gpu_driver_use(&g->d, e)) != 0)
+	if ((r = gpu_begin(g, e)) != 0)
 		return r;
 	for (int i = 0; i < g->m->config.n_layers; i++, from += layer_bytes(g))
 		if ((r = g->d.to_device(page_of(g, i, page), from, layer_bytes(g))) != 0)

@@ -61,14 +61,17 @@ gpu_memory_rate(struct backend *b, size_t n, double *rate, struct err *e)
 	size_t free_bytes = 0, total = 0;
 	void *at = NULL;
 	float ms = 0;
-	int r = gpu_driver_use(&g->d, e), code;
+	int r = gpu_begin(g, e), code;
 
 	if (r != 0)
 		return r;
 	if ((code = g->d.mem_info(&free_bytes, &total)) != 0)
 		return gpu_check(g, code, "asking for its memory", e);
 	n = (n < free_bytes / 2 ? n : free_bytes / 2) / STEP * STEP;
-	if (n == 0 || g->d.mem_alloc(&at, n) != 0)
+	code = n == 0 ? GPU_NO_MEMORY : g->d.mem_alloc(&at, n);
+	if (code != 0 && code != GPU_NO_MEMORY)
+		return gpu_check(g, code, "taking memory", e);
+	if (code != 0)
 		return err_set(e, ERR_NO_MEMORY, "GPU: no memory to see how fast it is; %zu of "
 		    "%zu MiB are free", free_bytes >> 20, total >> 20);
 	if ((code = g->d.fill_async(at, 1, n, g->stream)) == 0)

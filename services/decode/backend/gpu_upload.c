@@ -290,7 +290,7 @@ gpu_upload(struct gpu *g, struct err *e)
 {
 	struct upload u = { .g = g, .e = e };
 	size_t free_bytes = 0, total = 0;
-	int r;
+	int r, code;
 
 	walk(&u);
 	if (u.r != 0)
@@ -298,7 +298,10 @@ gpu_upload(struct gpu *g, struct err *e)
 	g->weights_bytes = u.used;
 	if ((r = g->d.mem_info(&free_bytes, &total)) != 0)
 		return gpu_check(g, r, "asking for its memory", e);
-	if (u.used > free_bytes || g->d.mem_alloc(&g->weights, u.used) != 0)
+	code = u.used > free_bytes ? GPU_NO_MEMORY : g->d.mem_alloc(&g->weights, u.used);
+	if (code != 0 && code != GPU_NO_MEMORY)
+		return gpu_check(g, code, "taking memory for the model", e);
+	if (code != 0)
 		return err_set(e, ERR_NO_MEMORY, "GPU: no %zu MiB of memory for the "
 		    "model; %zu of %zu MiB are free", (u.used >> 20) + 1,
 		    free_bytes >> 20, total >> 20);

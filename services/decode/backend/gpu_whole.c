@@ -70,19 +70,52 @@ lay_out(struct gpu *g, uintptr_t base)
 	return at + (size_t)g->m->config.n_layers * sizeof(struct gpu_whole_layer);
 }
 
+/* By itself only where it was measured to be the better: sm_90, which has wgmma. */
 static bool
-is_asked_for(const struct gpu *g)
+is_wanted(const struct gpu *g)
 {
-	return g->o.gpu_step != NULL && strcmp(g->o.gpu_step, "whole") == 0;
+	const char *step = g->o.gpu_step;
+
+	if (step == NULL || strcmp(step, "auto") == 0)
+		return g->functions[GPU_KERNEL_wgmma_set] != NULL;
+	return strcmp(step, "whole") == 0;
+}
+
+/* What the kernel takes for granted of a model. */
+static bool
+suits(const struct gpu *g)
+{
+	const struct gpu_whole_product *w = g->whole.params.products;
+
+	for (int i = 0; i < N_WHOLE; i++)
+		if (w[i].n_in % 4 != 0 || w[i].n_out % 4 != 0 ||
+		    w[i].units * 16 > GPU_WHOLE_FOURS * GPU_WHOLE_THREADS ||
+		    (int64_t)w[i].n_tiles * 16 * w[i].units * 16 > UINT32_MAX)
+			return false;
+	for (int i = 0; i < g->m->config.n_layers; i++) {
+		const struct gpu_layer *l = &g->layers[i];
+
+		if (l->qkv.n_groups != 1 || l->o.n_groups != 1 || l->gate.n_groups != 1 ||
+		    l->down.n_groups != 1)
+			return false;
+	}
+	return g->m->config.head_dim % 2 == 0;
+}
+
+/* Its memory is taken before it is known how many rows fit: that needs the device. */
+static bool
+is_possible(struct gpu *g)
+{
+	if (!is_wanted(g) || g->functions[GPU_KERNEL_whole] == NULL)
+		return false;
+	describe_all(g);
+	return suits(g);
 }
 
 size_t
 gpu_whole_bytes(struct gpu *g)
 {
-	if (!is_asked_for(g))
-		return 0;
-	describe_all(g);
-	return lay_out(g, 0);
+	return is_possible(g) ? lay_out(g, 0) : 0;
 }
 
 static struct gpu_whole_layer
@@ -131,27 +164,6 @@ shared_of(const struct gpu *g, int32_t n, struct gpu_whole *p)
 	at += tiles * 16 * GPU_FEW * sizeof(float);
 	p->room_at = (int32_t)at;
 	return at + room;
-}
-
-/* What the kernel takes for granted of a model. */
-static bool
-suits(const struct gpu *g)
-{
-	const struct gpu_whole_product *w = g->whole.params.products;
-
-	for (int i = 0; i < N_WHOLE; i++)
-		if (w[i].n_in % 4 != 0 || w[i].n_out % 4 != 0 ||
-		    w[i].units * 16 > GPU_WHOLE_FOURS * GPU_WHOLE_THREADS ||
-		    (int64_t)w[i].n_tiles * 16 * w[i].units * 16 > UINT32_MAX)
-			return false;
-	for (int i = 0; i < g->m->config.n_layers; i++) {
-		const struct gpu_layer *l = &g->layers[i];
-
-		if (l->qkv.n_groups != 1 || l->o.n_groups != 1 || l->gate.n_groups != 1 ||
-		    l->down.n_groups != 1)
-			return false;
-	}
-	return g->m->config.head_dim % 2 == 0;
 }
 
 /* As many blocks as run at once, and each with a part of gate and up; as many rows as fit
@@ -205,11 +217,35 @@ gpu_whole_open(struct gpu *g, struct err *e)
 {
 	int r;
 
-	if (!is_asked_for(g) || !suits(g) || g->functions[GPU_KERNEL_whole] == NULL)
+	if (!is_possible(g))
 		return 0;
 	if ((r = choose_size(g, e)) != 0)
 		return r;
 	return copy_layers(g, e);
+}
+
+/*
+ * A flag is pass * (layers + 1) + layer.  Packets of rows and tiles that few passes have
+ * stay for long, so before numbers begin again nothing may be left of the old ones.
+ */
+int
+gpu_whole_number(struct gpu *g, uint32_t *pass, struct err *e)
+{
+	uint32_t flags = (uint32_t)g->m->config.n_layers + 1;
+	const char *end = (const char *)g->whole.params.layers, *base = g->whole.base;
+	int r;
+
+	*pass = 0;
+	if (g->whole.max_rows == 0)
+		return 0;
+	if (g->whole.n_passes == UINT32_MAX / flags - 1) {
+		if ((r = g->d.fill_async(g->whole.base, 0, (size_t)(end - base),
+		    g->stream)) != 0)
+			return gpu_check(g, r, "clearing memory", e);
+		g->whole.n_passes = 0;
+	}
+	*pass = ++g->whole.n_passes;
+	return 0;
 }
 
 bool

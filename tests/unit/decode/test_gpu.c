@@ -108,7 +108,7 @@ static const struct {
 	{ "launch:1", NULL, true, ERR_SYSTEM, "GPU: gpu_embed_rows failed: "
 	    "hipErrorEmulated (700)" },
 	{ "instantiate:1", NULL, true, ERR_SYSTEM, "GPU: making a graph of a step failed" },
-	{ "synchronize:2", NULL, true, ERR_SYSTEM, "GPU: a step failed: hipErrorEmulated "
+	{ "synchronize:3", NULL, true, ERR_SYSTEM, "GPU: a step failed: hipErrorEmulated "
 	    "(700); the kernel that began last was gpu_head_i8_1" },
 };
 

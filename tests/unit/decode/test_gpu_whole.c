@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/backend.h"
+#include "backend/gpu.h"
 #include "gpu_world.h"
 #include "random_model.h"
 
@@ -88,6 +88,12 @@ step_both(struct backend *one, struct backend *many, int n, int *pos, int vocab,
 		    (double)a[i], (double)b[i]);
 }
 
+static bool
+is_whole(const struct backend *b)
+{
+	return strstr(b->name, "one launch a pass") != NULL;
+}
+
 START_TEST(one_launch_gives_the_same_bits_as_many)
 {
 	static const int sizes[] = { 1, SEQUENCES };
@@ -99,8 +105,7 @@ START_TEST(one_launch_gives_the_same_bits_as_many)
 	random_model(shape, &m);
 	open_with(&m, "whole", &one);
 	open_with(&m, "launches", &many);
-	ck_assert_ptr_nonnull(strstr(one.name, "one launch a pass"));
-	ck_assert_ptr_null(strstr(many.name, "one launch a pass"));
+	ck_assert(is_whole(&one) && !is_whole(&many));
 	fill(&one, shape->vocab);
 	fill(&many, shape->vocab);
 	memcpy(pos, before, sizeof(pos));
@@ -123,8 +128,102 @@ START_TEST(a_model_that_cannot_have_it_gets_launches)
 
 	random_model(&grouped, &m);
 	open_with(&m, "whole", &b);
-	ck_assert_ptr_null(strstr(b.name, "one launch a pass"));
+	ck_assert(!is_whole(&b));
+	/* Nor is memory taken for it. */
+	ck_assert_uint_eq(gpu_whole_bytes(b.state), 0);
 	b.close(&b);
+}
+END_TEST
+
+/* What rows may ask for, and what is in the cache then. */
+struct asked {
+	float logits[2][2 * 128], hidden[256];
+	struct backend_top top[5];
+	char page[1 << 16];
+};
+
+START_TEST(by_itself_it_is_taken_where_it_was_measured_to_be_the_better)
+{
+	bool sm90 = strncmp(getenv("GPU_TARGET"), "gfx", 3) != 0;
+	static const char *const steps[] = { "auto", NULL };
+	static struct model m;
+	struct backend b;
+
+	random_model(&shapes[0], &m);
+	for (int i = 0; i < 2; i++) {
+		open_with(&m, steps[i], &b);
+		ck_assert_int_eq(is_whole(&b), sm90);
+		b.close(&b);
+	}
+}
+END_TEST
+
+/* What three rows of different sequences ask for, then two of the same one. */
+static void
+ask(struct backend *b, int vocab, struct asked *a)
+{
+	struct backend_row rows[] = { row_at(0, before[0], vocab), row_at(1, 0, vocab),
+		row_at(2, before[2], vocab) };
+	struct backend_row same[] = { row_at(3, before[3], vocab), row_at(3, before[3] + 1,
+	    vocab), row_at(1, 1, vocab) };
+	struct err e;
+
+	fill(b, vocab);
+	rows[0].want_logits = true;
+	rows[1].n_top = 5;
+	rows[1].top = a->top;
+	rows[2].hidden = a->hidden;
+	ck_assert_int_eq(b->forward(b, rows, 3, a->logits[0], &e), 0);
+	same[1].want_logits = same[2].want_logits = true;
+	ck_assert_int_eq(b->forward(b, same, 3, a->logits[1], &e), 0);
+	ck_assert_uint_le(b->page_bytes, sizeof(a->page));
+	ck_assert_int_eq(b->read_page(b, pages_of(2)[3], KV_PAGE, a->page, &e), 0);
+}
+
+START_TEST(rows_get_what_they_ask_for_in_one_launch)
+{
+	static struct asked a, b;
+	static struct model m;
+	struct backend one, many;
+
+	random_model(&shapes[0], &m);
+	open_with(&m, "whole", &one);
+	open_with(&m, "launches", &many);
+	ask(&one, shapes[0].vocab, &a);
+	ask(&many, shapes[0].vocab, &b);
+	ck_assert_mem_eq(a.logits, b.logits, sizeof(a.logits));
+	ck_assert_mem_eq(a.top, b.top, sizeof(a.top));
+	ck_assert_mem_eq(a.hidden, b.hidden, sizeof(a.hidden));
+	ck_assert_mem_eq(a.page, b.page, sizeof(a.page));
+	ck_assert(a.hidden[0] != 0 && a.top[4].logit != 0);
+	one.close(&one);
+	many.close(&many);
+}
+END_TEST
+
+/* After some 10^8 passes the numbers of passes begin again, and packets of the first ones
+ * may still lie there. */
+START_TEST(numbers_of_passes_begin_again)
+{
+	const struct random_shape *shape = &shapes[1];
+	struct backend one, many;
+	static struct model m;
+	int pos[SEQUENCES];
+	struct gpu *g;
+
+	random_model(shape, &m);
+	open_with(&m, "whole", &one);
+	open_with(&m, "launches", &many);
+	g = one.state;
+	memset(pos, 0, sizeof(pos));
+	step_both(&one, &many, SEQUENCES, pos, shape->vocab, "the first pass");
+	ck_assert_uint_eq(g->whole.n_passes, 1);
+	g->whole.n_passes = UINT32_MAX / (uint32_t)(m.config.n_layers + 1) - 2;
+	step_both(&one, &many, 1, pos, shape->vocab, "the last number");
+	step_both(&one, &many, SEQUENCES, pos, shape->vocab, "the first number again");
+	ck_assert_uint_eq(g->whole.n_passes, 1);
+	one.close(&one);
+	many.close(&many);
 }
 END_TEST
 
@@ -135,6 +234,9 @@ run_tests(void)
 
 	tcase_add_loop_test(t, one_launch_gives_the_same_bits_as_many, 0,
 	    gpu_world_first() ? N_SHAPES : 1);
+	tcase_add_test(t, by_itself_it_is_taken_where_it_was_measured_to_be_the_better);
+	tcase_add_test(t, rows_get_what_they_ask_for_in_one_launch);
+	tcase_add_test(t, numbers_of_passes_begin_again);
 	if (gpu_world_first())
 		tcase_add_test(t, a_model_that_cannot_have_it_gets_launches);
 	return gpu_world_run(t, "gpu_whole");
