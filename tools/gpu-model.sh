@@ -12,7 +12,7 @@
 #	step	us a token outside of all that: the host, the copy of what is wanted
 # H200, launches: the mean of what gpu_bench gemv and attention have for the five launches of
 # a layer (3.5 to 7.2 us), less their bytes.  Of the 4.8 an empty launch has 0.7 to 1.1.
-# whole: of --bench at depth 64, so it predicts only the deeper ones.  gfx1151 gives 197 to
+# whole: fitted to --bench at depth 64, so it predicts only the deeper ones.  gfx1151 gives 197 to
 # 228 GB/s of 256 where others measured it, gfx1201 is taken at 84 % of 640; what a phase costs
 # there nobody has measured: 4.5 us is a launch of an MI300X, 1 to 2 us an exchange between its
 # blocks, and a ramp of about 1.5 us comes to both.
@@ -24,14 +24,15 @@ gfx1151  whole     220  150 3.0  30
 gfx1201  launches  540  300 6.0  30
 gfx1201  whole     540  300 3.0  30
 '
-# Of --bench with an int8 head: tokens a second at that depth (docs/gpu.md).
+# Of --bench with an int8 head: tokens a second at that depth
+# (docs/benchmarks/h200-2026-11-23-c.txt).
 measured='
-H200 launches   64 1076
-H200 launches 1024 908
-H200 launches 2048 847
-H200 whole      64 1060
-H200 whole    1024 996
-H200 whole    2048 839
+H200 launches   64 1074
+H200 launches 1024 907
+H200 launches 2048 853
+H200 whole      64 1063
+H200 whole    1024 1008
+H200 whole    2048 840
 '
 # Layers, hidden, ffn, heads, kv heads, dim, vocabulary: BitNet b1.58 2B4T.
 shape='30 2560 6912 20 5 128 128256'
