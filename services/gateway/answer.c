@@ -67,7 +67,8 @@ take_finish(struct run *run, struct choice *c, const struct piece *p,
 	reasoning_end(&c->reasoning, &c->thought, &c->said);
 	read_usage(c, p->stats);
 	openai_usage_add(&run->total, &c->usage, k == 0);
-	run->gw->stats.n_prompt += (uint64_t)c->usage.n_prompt;
+	if (k == 0)
+		run->gw->stats.n_prompt += (uint64_t)c->usage.n_prompt;
 	run->gw->stats.n_generated += (uint64_t)c->usage.n_generated;
 	return 0;
 }

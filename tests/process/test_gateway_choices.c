@@ -110,10 +110,28 @@ START_TEST(answers_of_a_stream_come_as_they_are_made)
 }
 END_TEST
 
+static long
+prompt_tokens(void)
+{
+	static const char name[] = "\nonebit_gateway_prompt_tokens_total ";
+	struct http_client c;
+	const char *at;
+	long n;
+
+	http_get(&c, gateway_port, "/metrics", "");
+	http_rest(&c);
+	at = strstr(c.in.data, name);
+	ck_assert_ptr_nonnull(at);
+	n = strtol(at + strlen(name), NULL, 10);
+	http_close(&c);
+	return n;
+}
+
 START_TEST(whole_answers_stand_in_the_order_of_their_numbers)
 {
 	struct http_client c;
 	char id[3][33];
+	long before = prompt_tokens();
 
 	http_post(&c, gateway_port, gateway_chat, "", CHAT("\"n\":3,"));
 	for (int i = 0; i < 3; i++)
@@ -133,6 +151,7 @@ START_TEST(whole_answers_stand_in_the_order_of_their_numbers)
 	ck_assert(strstr(c.in.data, "t0") < strstr(c.in.data, "t1") &&
 	    strstr(c.in.data, "t1") < strstr(c.in.data, "t2"));
 	http_close(&c);
+	ck_assert_int_eq(prompt_tokens(), before + 5);	/* they have one prompt */
 }
 END_TEST
 
