@@ -93,6 +93,8 @@ same "a probe is not part of the fingerprint" \
     "$(fingerprint "$demo")"
 expect 2 "exists already" synth --arch tiny "$scratch/bf16.h1b"
 
+same "it is tried again once" "$("$pkg" pull http://127.0.0.1:1/x --dir "$scratch" \
+    --retries 1 2>&1 | grep -c '; again in ')" 1
 expect 2 "--arch is missing" synth "$scratch/tiny.h1b"
 expect 2 "no sizes are known of 'x'" synth --arch x "$scratch/tiny.h1b"
 expect 2 "--seed is '-1'" synth --arch tiny --seed -1 "$scratch/tiny.h1b"

@@ -181,11 +181,12 @@ fetch(struct pull *p, size_t i, struct err *e)
 	char part[STORE_PATH_MAX], text[400];
 	struct download d = { p->dir, part, &p->m.files[i], p->stall_s,
 	    remember, show, note, p };
-	int64_t best = -1;
+	int64_t best;
 	int rc, n = 0;
 
 	growing(p, i, part);
 	best = bytes_of(p->dir, part);
+	best = best > 0 ? best : 0;	/* to make the file is no progress */
 	meter_begin(&p->meter, p->m.files[i].path, (int)i + 1,
 	    (int)p->m.n_files);
 	while ((rc = download_run(&d, e)) != 0) {
