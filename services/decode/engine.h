@@ -213,7 +213,9 @@ int engine_step(struct engine *en, bool *worked, struct err *e);
  * held, of which a lease or a deadline could end. */
 void engine_wait(struct engine *en, int timeout_ms, int idle_ms);
 
-/* Grows whenever the compute thread begins a step: for the watchdog. */
+/* Grows whenever the compute thread begins a step and, where the backend counts them,
+ * an operation in it: for the watchdog.  With a large model or a slow processor a step
+ * takes longer than any watchdog waits. */
 uint64_t engine_beats(const struct engine *en);
 
 #endif

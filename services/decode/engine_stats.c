@@ -150,5 +150,11 @@ engine_queue_times(const struct engine *en)
 uint64_t
 engine_beats(const struct engine *en)
 {
-	return atomic_load(&en->beats);
+	const struct backend *b = en->c.backend;
+	struct backend_op ops[BACKEND_OPS_MAX];
+	uint64_t n = atomic_load(&en->beats);
+
+	for (int i = b->ops != NULL ? b->ops(b, ops) : 0; i > 0; i--)
+		n += (uint64_t)ops[i - 1].calls;
+	return n;
 }

@@ -179,8 +179,9 @@ on_tick(void *arg)
 	if (atomic_load(&c->failed))
 		exit(1);	/* a new process may find a working device */
 	publish_status(c->sv);
+	/* Often: an operation of a slow step may take most of the time there is. */
 	if (notify_interval_ms() > 0 && now - alive_ms >=
-	    notify_interval_ms() && now_beats != beats &&
+	    notify_interval_ms() / 4 && now_beats != beats &&
 	    bus_server_healthy(c->sv->requests) &&
 	    bus_publisher_healthy(c->sv->events)) {
 		notify_alive();

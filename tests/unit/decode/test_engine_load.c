@@ -213,6 +213,39 @@ START_TEST(prompts_take_less_of_a_step_while_others_decode)
 }
 END_TEST
 
+static int64_t n_calls;
+static uint64_t beats_in_forward[2];
+
+static int
+count_calls(const struct backend *b, struct backend_op ops[BACKEND_OPS_MAX])
+{
+	(void)b;
+	ops[0] = (struct backend_op){ .name = "qkv", .calls = n_calls };
+	ops[1] = (struct backend_op){ .name = "head", .calls = 1 };
+	return 2;
+}
+
+static void
+work_long(void)
+{
+	beats_in_forward[0] = engine_beats(world.en);
+	n_calls++;
+	beats_in_forward[1] = engine_beats(world.en);
+}
+
+START_TEST(a_step_that_takes_long_shows_life)
+{
+	world_open();
+	world.backend.ops = count_calls;
+	world.in_forward = work_long;
+	world_add(1, "abc", "'max_tokens':1");
+	world_step();
+	ck_assert_uint_gt(beats_in_forward[0], 0);
+	ck_assert_uint_gt(beats_in_forward[1], beats_in_forward[0]);
+	world_run();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -225,6 +258,7 @@ main(void)
 	tcase_add_test(t,
 	    a_client_with_many_requests_does_not_keep_others_waiting);
 	tcase_add_test(t, a_short_prompt_is_not_stuck_behind_a_long_one);
+	tcase_add_test(t, a_step_that_takes_long_shows_life);
 	tcase_add_test(t, prompts_take_less_of_a_step_while_others_decode);
 	return world_main(s, t);
 }
