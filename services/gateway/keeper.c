@@ -33,6 +33,10 @@ upstream_call(struct upstream *u, uint32_t type, json_t *obj,
 		    "of type %u with one of type %u", type, answer.type);
 	if (r == 0)
 		*reply = json_incref(answer.obj);
+	/* What a client may say was checked before: it cannot be its fault. */
+	if (r == ERR_BAD_MESSAGE)
+		r = err_set(e, ERR_SYSTEM, "gateway and worker do not understand "
+		    "each other: %s", e->text);
 	if (r == ERR_UNAVAILABLE && e->retry_after_ms == 0)
 		e->retry_after_ms = 1000;
 	frame_free(&answer);

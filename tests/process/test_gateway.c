@@ -192,6 +192,21 @@ START_TEST(an_error_of_the_worker_keeps_its_status)
 }
 END_TEST
 
+/* As a worker of another version may: no client can help it. */
+START_TEST(what_the_worker_does_not_understand_is_no_fault_of_the_client)
+{
+	struct http_client c;
+
+	fake_refuse(ERR_BAD_MESSAGE, "'x' is not known here", 0);
+	http_post(&c, gateway_port, gateway_chat, "", gateway_plain);
+	http_rest(&c);
+	ck_assert_int_eq(http_status(&c), 500);
+	ck_assert(http_has(&c, "\"code\":\"internal\""));
+	ck_assert(http_has(&c, "each other: 'x' is not known here"));
+	http_close(&c);
+}
+END_TEST
+
 START_TEST(more_streams_than_the_limit_are_told_to_come_back)
 {
 	struct http_client a, b, c;
@@ -332,6 +347,8 @@ main(void)
 	tcase_add_loop_test(t, a_client_that_leaves_is_cancelled, 0, 2);
 	tcase_add_loop_test(t, an_error_of_the_worker_keeps_its_status, 0,
 	    (int)(sizeof(errors) / sizeof(errors[0])));
+	tcase_add_test(t,
+	    what_the_worker_does_not_understand_is_no_fault_of_the_client);
 	tcase_add_test(t, more_streams_than_the_limit_are_told_to_come_back);
 	tcase_add_test(t, another_model_is_not_found);
 	tcase_add_test(t, a_completion_of_ids_may_echo_them);
