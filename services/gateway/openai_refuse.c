@@ -17,6 +17,7 @@ enum neutral {
 	NUMBER,			/* one number */
 	NOT_ABOVE,		/* any number up to it */
 	WORD,			/* one of two words */
+	SAMPLERS,		/* [], or those that there are */
 };
 
 static const struct rule {
@@ -42,7 +43,7 @@ static const struct rule {
 	{ .name = "xtc_probability", .neutral = NUMBER, .number = 0 },
 	{ .name = "top_n_sigma", .neutral = NOT_ABOVE, .number = 0 },
 	{ .name = "adaptive_target", .neutral = NOT_ABOVE, .number = 0 },
-	{ .name = "samplers", .neutral = EMPTY },
+	{ .name = "samplers", .neutral = SAMPLERS },
 	{ .name = "lora", .neutral = EMPTY },
 	{ .name = "n_indent", .neutral = NUMBER, .number = 0 },
 	{ .name = "t_max_predict_ms", .neutral = NOT_ABOVE, .number = 0 },
@@ -93,13 +94,38 @@ is_word(const json_t *v, const char *a, const char *b)
 }
 
 static bool
+is_empty(const json_t *v)
+{
+	return (json_is_array(v) || json_is_object(v) || json_is_string(v)) &&
+	    json_array_size(v) == 0 && json_object_size(v) == 0 &&
+	    json_string_length(v) == 0;
+}
+
+json_t *
+openai_samplers(void)
+{
+	return json_pack("[s, s, s, s, s]", "penalties", "top_k", "min_p",
+	    "temperature", "top_p");
+}
+
+static bool
+are_samplers(const json_t *v)
+{
+	json_t *ours = openai_samplers();
+	bool equal = json_equal(ours, v);
+
+	json_decref(ours);
+	return equal || is_empty(v);
+}
+
+static bool
 is_neutral(const json_t *v, const struct rule *r)
 {
 	switch (r->neutral) {
 	case EMPTY:
-		return (json_is_array(v) || json_is_object(v) ||
-		    json_is_string(v)) && json_array_size(v) == 0 &&
-		    json_object_size(v) == 0 && json_string_length(v) == 0;
+		return is_empty(v);
+	case SAMPLERS:
+		return are_samplers(v);
 	case FALSE:
 		return json_is_false(v);
 	case TRUE:

@@ -105,6 +105,10 @@ int openai_parse_messages(const json_t *body, json_t **out, struct err *e);
  * and are not what an answer of ours is anyway. */
 int openai_refuse(const json_t *body, bool chat, struct err *e);
 
+/* llama-server's names of what a token goes through, in their order: a new
+ * reference, or NULL if memory is short. */
+json_t *openai_samplers(void);
+
 /* openai_reasoning.c: what a chat says about thinking, into q. */
 int openai_parse_reasoning(const json_t *body, struct openai_request *q,
     struct err *e);

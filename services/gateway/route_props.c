@@ -10,22 +10,22 @@
 #include "conf.h"
 #include "caller.h"
 #include "gateway.h"
+#include "openai_request.h"
 
 enum { CALL_MS = 1000 };
 
-/* Those of a request that says nothing else. */
+/* Those of a request that says nothing else; a request may say each of them. */
 static json_t *
 default_params(void)
 {
 	return json_pack("{s:i, s:f, s:i, s:f, s:f, s:i, s:f, s:f, s:f, s:i, "
-	    "s:i, s:i, s:b, s:[], s:{}, s:i, s:b, s:b, s:[s, s, s, s, s]}",
+	    "s:i, s:b, s:[], s:{}, s:i, s:b, s:b, s:o}",
 	    "seed", -1, "temperature", 1.0, "top_k", 0, "top_p", 1.0,
 	    "min_p", 0.0, "repeat_last_n", 64, "repeat_penalty", 1.0,
 	    "presence_penalty", 0.0, "frequency_penalty", 0.0,
-	    "max_tokens", -1, "n_predict", -1, "min_keep", 0, "ignore_eos", 0,
+	    "n_predict", -1, "min_keep", 0, "ignore_eos", 0,
 	    "stop", "logit_bias", "n_probs", 0, "timings_per_token", 0,
-	    "stream", 0, "samplers", "penalties", "top_k", "min_p",
-	    "temperature", "top_p");
+	    "stream", 0, "samplers", openai_samplers());
 }
 
 /* template: Jinja, or the name of one of ours. */

@@ -183,52 +183,6 @@ START_TEST(offsets_are_those_of_the_text)
 }
 END_TEST
 
-START_TEST(a_name_in_a_path_may_be_escaped)
-{
-	json_t *plain = api_get("/v1/models/halo-demo", 200);
-	json_t *escaped = api_get("/v1/models/halo%2Ddemo", 200);
-	json_t *other = api_get("/v1/models/org%2Fa%20b", 404);
-
-	ck_assert(json_equal(plain, escaped));
-	ck_assert_str_eq(api_text(other, "error.code"), "model_not_found");
-	ck_assert_ptr_nonnull(strstr(api_text(other, "error.message"),
-	    "'org/a b'"));
-	json_decref(plain);
-	json_decref(escaped);
-	json_decref(other);
-}
-END_TEST
-
-/* What is too long to be any value is not as good as absent. */
-START_TEST(a_query_that_cannot_be_right_is_refused)
-{
-	static const char *const queries[] = {
-		"/v1/sessions?limit=99999999999", "/v1/sessions?limit=%",
-		("/v1/sessions?after=0123456789012345678901234567890123456789012345"
-		"678901234567890123456789"),
-		"/v1/stream?id=chatcmpl-1&from=99999999999999999999",
-		"/v1/stream?id=chatcmpl-1&index=%",
-	};
-
-	for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++)
-		json_decref(api_get(queries[i], 400));
-}
-END_TEST
-
-START_TEST(a_delete_may_have_a_body)
-{
-	static const char *const paths[] = { "/v1/sessions/x", "/v1/stream?id=x" };
-	struct http_client c;
-
-	for (int i = 0; i < 2; i++) {
-		http_send(&c, api_port, "DELETE", paths[i], "", "{}");
-		http_rest(&c);
-		ck_assert_int_eq(http_status(&c), 404);
-		http_close(&c);
-	}
-}
-END_TEST
-
 START_TEST(text_to_tokens_and_back)
 {
 	json_t *v = api_ask("/v1/tokenize", 200, "{\"content\":\"H\xc3\xa9 <|eot_id|>"
@@ -253,24 +207,6 @@ START_TEST(text_to_tokens_and_back)
 	json_decref(plain);
 	json_decref(bos);
 	json_decref(back);
-}
-END_TEST
-
-/* A token of one blank each, which is more JSON than a message of the bus holds. */
-START_TEST(tokens_that_do_not_fit_into_an_answer_are_refused)
-{
-	struct buf body = { 0 };
-	json_t *v;
-
-	buf_adds(&body, "{\"with_pieces\":true,\"content\":\"");
-	for (int i = 0; i < 1 << 20; i++)
-		buf_adds(&body, " ");
-	buf_adds(&body, "\"}");
-	v = api_ask("/tokenize", 400, body.data);
-	ck_assert_str_eq(api_text(v, "error.param"), "content");
-	ck_assert_ptr_nonnull(strstr(api_text(v, "error.message"), "in parts"));
-	json_decref(v);
-	buf_free(&body);
 }
 END_TEST
 
@@ -465,11 +401,7 @@ main(void)
 	tcase_add_test(t,
 	    an_echo_has_the_logprobs_that_its_tokens_had_when_they_were_made);
 	tcase_add_test(t, offsets_are_those_of_the_text);
-	tcase_add_test(t, a_name_in_a_path_may_be_escaped);
-	tcase_add_test(t, a_query_that_cannot_be_right_is_refused);
-	tcase_add_test(t, a_delete_may_have_a_body);
 	tcase_add_test(t, text_to_tokens_and_back);
-	tcase_add_test(t, tokens_that_do_not_fit_into_an_answer_are_refused);
 	tcase_add_test(t, a_chat_is_shown_as_its_model_gets_it);
 	tcase_add_test(t, props_and_slots_are_llama_servers);
 	tcase_add_test(t, a_slot_at_work_says_how_far_it_is_and_no_text);
