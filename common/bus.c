@@ -102,6 +102,13 @@ bus_code(int r)
 	    ERR_SYSTEM;
 }
 
+const char *
+bus_why(int r)
+{
+	return r == NNG_ENOMEM ? "memory or threads are short (TasksMax=, ulimit -u)" :
+	    nng_strerror(r);
+}
+
 int
 bus_thread(void *(*fn)(void *), void *arg, struct err *e)
 {

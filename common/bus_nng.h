@@ -32,6 +32,8 @@ int bus_make_dir(const char *dir, struct err *e);
 /* The code of an error for r of NNG: memory and descriptors may be short for a
  * while, so these are ERR_NO_MEMORY. */
 int bus_code(int r);
+/* The same as a sentence. */
+const char *bus_why(int r);
 
 /* Start a detached thread that takes no signals.  ERR_SYSTEM. */
 int bus_thread(void *(*fn)(void *), void *arg, struct err *e);

@@ -152,7 +152,7 @@ bus_listen(struct bus_listener *l, const char *path, struct err *e)
 	if ((r = nng_socket_set_size(l->socket, NNG_OPT_RECVMAXSZ,
 	    BUS_MESSAGE_MAX + BUS_NUMBER)) != 0 || (r = start_listening(l)) != 0)
 		return err_set(e, r == NNG_EADDRINUSE ? ERR_EXISTS :
-		    bus_code(r), "%s: %s", l->path, nng_strerror(r));
+		    bus_code(r), "%s: %s", l->path, bus_why(r));
 	l->was_well = true;
 	l->pinged_ms = clock_ms();
 	atomic_store(&l->well_ms, l->pinged_ms);
@@ -270,7 +270,7 @@ bus_serve(struct bus_server **out, const char *dir, const char *name,
 	s->at.check = check_server;
 	if ((r = nng_rep0_open(&s->at.socket)) != 0) {
 		free(s);
-		return err_set(e, bus_code(r), "%s: %s", name, nng_strerror(r));
+		return err_set(e, bus_code(r), "%s: %s", name, bus_why(r));
 	}
 	if ((r = bus_listen(&s->at, path, e)) != 0)
 		return r;	/* the program ends; s may be in use */
@@ -327,11 +327,11 @@ bus_publisher_open(struct bus_publisher **out, const char *dir,
 	atomic_init(&p->at.n_free, 1);	/* it has none that could be busy */
 	if ((r = nng_pub0_open(&p->at.socket)) != 0) {
 		free(p);
-		return err_set(e, bus_code(r), "%s: %s", name, nng_strerror(r));
+		return err_set(e, bus_code(r), "%s: %s", name, bus_why(r));
 	}
 	if ((r = nng_socket_set_int(p->at.socket, NNG_OPT_SENDBUF,
 	    PUB_SENDBUF)) != 0)
-		return err_set(e, bus_code(r), "%s: %s", name, nng_strerror(r));
+		return err_set(e, bus_code(r), "%s: %s", name, bus_why(r));
 	if ((r = bus_listen(&p->at, path, e)) != 0)
 		return r;
 	*out = p;

@@ -325,10 +325,10 @@ cpu_team_create(int n_threads, struct cpu_team **out, struct err *e)
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r != 0) {
-		err_set(e, ERR_NO_MEMORY, "thread %d of %d did not start: %s",
+		r = err_set(e, ERR_NO_MEMORY, "thread %d of %d did not start: %s",
 		    t->started, n, strerror(r));
 		cpu_team_destroy(t);
-		return ERR_SYSTEM;
+		return r;
 	}
 	*out = t;
 	return 0;

@@ -39,7 +39,7 @@ struct cpu_team_job {
 /*
  * n_threads: 1..CPU_TEAM_MAX, or 0 for one per physical core of the affinity mask
  * and no more than the quota of the control group (topology_threads).  ERR_RANGE,
- * ERR_NO_MEMORY, ERR_SYSTEM if a thread cannot be started.
+ * ERR_NO_MEMORY, also if a thread cannot be started.
  */
 int cpu_team_create(int n_threads, struct cpu_team **t, struct err *e);
 /* From now on each has one processor; the caller, while it is in cpu_team_run.

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "backend/cpu_team.h"
@@ -296,6 +297,24 @@ START_TEST(a_number_of_threads_that_cannot_be_is_refused)
 }
 END_TEST
 
+/* A worker ends with 1 then, and is started again. */
+START_TEST(threads_that_are_short_may_be_there_later)
+{
+	struct rlimit one = { 1, 1 };
+	struct cpu_team *t = NULL;
+	struct err e;
+
+	/* Root has no limit. */
+	if (geteuid() == 0)
+		ck_assert_int_eq(setresuid(65534, 65534, 65534), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &one), 0);
+	ck_assert_int_eq(cpu_team_create(4, &t, &e), ERR_NO_MEMORY);
+	ck_assert_int_eq(e.code, ERR_NO_MEMORY);
+	ck_assert_ptr_nonnull(strstr(e.text, "of 4 did not start: "));
+	ck_assert_ptr_null(t);
+}
+END_TEST
+
 START_TEST(no_number_is_one_thread_for_each_core)
 {
 	struct topology_set mask;
@@ -348,6 +367,7 @@ main(void)
 	    a_pinned_team_has_a_processor_for_each_and_lets_the_caller_go);
 	tcase_add_loop_test(t, a_number_of_threads_that_cannot_be_is_refused, 0,
 	    sizeof(refused) / sizeof(refused[0]));
+	tcase_add_test(t, threads_that_are_short_may_be_there_later);
 	tcase_add_test(t, no_number_is_one_thread_for_each_core);
 	tcase_add_test(t, ranges_cover_everything_once);
 	suite_add_tcase(s, t);
