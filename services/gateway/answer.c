@@ -160,7 +160,8 @@ submit(struct run *run, struct choice *c, int k, struct err *e)
 	if (generate == NULL)
 		return err_set(e, ERR_NO_MEMORY, "no memory for a request");
 	caller_generate(run->caller, c == run->choices, generate);
-	r = caller_submit(run->caller, run->q->model, generate, &c->up, e);
+	r = caller_submit(run->caller, run->q->model, run->n_open > 0, generate,
+	    &c->up, e);
 	json_decref(generate);
 	if (r != 0 && strcmp(e->param, "prompt_ids") == 0)
 		strcpy(e->param, "prompt");	/* as the client calls it */

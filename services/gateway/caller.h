@@ -78,8 +78,8 @@ void caller_leave(struct caller *c, int64_t n_tokens);
 void caller_generate(const struct caller *c, bool first, json_t *generate);
 
 /* fleet_submit, with the caller's session; who was told to come back when the
- * worker has room goes first. */
-int caller_submit(const struct caller *c, const char *model,
+ * worker has room goes first.  more: one of several answers, and not the first. */
+int caller_submit(const struct caller *c, const char *model, bool more,
     json_t *generate, struct upstream_request **up, struct err *e);
 
 /* What the worker said of the session, as headers of the answer. */

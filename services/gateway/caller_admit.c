@@ -174,11 +174,11 @@ caller_admit(struct caller *c, struct web_request *rq, const json_t *prompts,
 }
 
 int
-caller_submit(const struct caller *c, const char *model, json_t *generate,
-    struct upstream_request **up, struct err *e)
+caller_submit(const struct caller *c, const char *model, bool more,
+    json_t *generate, struct upstream_request **up, struct err *e)
 {
 	int r = queue_submit(&c->gw->queue, c->gw->fleet, model, c->session,
-	    c->ticket, generate, up, e);
+	    c->ticket, more, generate, up, e);
 
 	if (r == ERR_BUSY)
 		c->gw->stats.limited[STATS_QUEUE]++;

@@ -64,6 +64,21 @@ begin(struct queue *q, uint64_t ticket, struct err *e)
 	return turn;
 }
 
+/* There was no room for one more of its answers: from now on nobody new asks. */
+static enum turn
+stay(struct queue *q)
+{
+	enum turn turn = ASK;
+
+	pthread_mutex_lock(&q->lock);
+	if (q->n_waiting < QUEUE_WAITING_MAX) {
+		turn = ASK_AND_WAIT;
+		q->n_waiting++;
+	}
+	pthread_mutex_unlock(&q->lock);
+	return turn;
+}
+
 static void
 end(struct queue *q, uint64_t ticket, bool waited, int r,
     const struct err *e)
@@ -90,11 +105,11 @@ note_full(struct queue *q, int64_t retry_ms)
 
 int
 queue_submit(struct queue *q, struct fleet *f, const char *model,
-    const char *session, uint64_t ticket, json_t *generate,
+    const char *session, uint64_t ticket, bool more, json_t *generate,
     struct upstream_request **up, struct err *e)
 {
 	int64_t until = clock_ms() + QUEUE_WAIT_MS, pause;
-	enum turn turn = begin(q, ticket, e);
+	enum turn turn = more ? ASK : begin(q, ticket, e);
 	int r = ERR_BUSY;
 
 	while (turn != REFUSED) {
@@ -102,6 +117,8 @@ queue_submit(struct queue *q, struct fleet *f, const char *model,
 		if (r != ERR_BUSY && r != ERR_LOADING)
 			break;
 		note_full(q, e->retry_after_ms);
+		if (more && turn == ASK)
+			turn = stay(q);
 		if (turn == ASK || clock_ms() >= until)
 			break;
 		pause = e->retry_after_ms / 4;

@@ -35,9 +35,12 @@ void queue_init(struct queue *q);
 int queue_await(struct queue *q, struct fleet *f, uint64_t ticket,
     struct err *e);
 
-/* As fleet_submit.  ticket: of the client's request. */
+/*
+ * As fleet_submit.  ticket: of the client's request.  more: others of its answers
+ * have been accepted, and would be for nothing without this one, so it waits here, too.
+ */
 int queue_submit(struct queue *q, struct fleet *f, const char *model,
-    const char *session, uint64_t ticket, json_t *generate,
+    const char *session, uint64_t ticket, bool more, json_t *generate,
     struct upstream_request **up, struct err *e);
 
 #endif

@@ -207,6 +207,8 @@ enum { CLIENTS = 24, REQUESTS = SLOW ? 1 : 6 };
 
 static atomic_int n_refused, n_returned, n_served_then, n_other;
 
+static bool several;	/* answers of each request, of some clients */
+
 /* The status; 429 and how long to wait. */
 static int
 send_one(int client, int i, int64_t *wait_ms)
@@ -216,9 +218,9 @@ send_one(int client, int i, int64_t *wait_ms)
 	int status;
 
 	snprintf(body, sizeof(body), "{\"model\":\"halo-demo\",\"seed\":%d,"
-	    "\"max_tokens\":%d,\"ignore_eos\":true,\"messages\":"
+	    "\"n\":%d,\"max_tokens\":%d,\"ignore_eos\":true,\"messages\":"
 	    "[{\"role\":\"user\",\"content\":\"Tell me a story.\"}]}",
-	    1000 * client + i, 20 + (client * 7 + i * 13) % 5 * 40);
+	    1000 * client + i, several ? 1 + client % 3 : 1, 20 + (client * 7 + i * 13) % 5 * 40);
 	stack_post(&c, NULL, chat, "", body);
 	status = http_status(&c);
 	if (status == 429) {
@@ -315,6 +317,18 @@ START_TEST(who_finds_the_workers_queue_full_is_served_when_it_comes_as_told)
 }
 END_TEST
 
+/* Nor are answers begun that come to nothing, since there is no room for the rest. */
+START_TEST(who_wants_several_answers_is_served_when_it_comes_as_told)
+{
+	static const char *const worker[] = { "--slots", "3", "--queue", "3",
+		NULL };
+
+	several = true;
+	check_overload(NULL, worker);
+	several = false;
+}
+END_TEST
+
 static atomic_int served;
 
 static void *
@@ -385,6 +399,7 @@ main(void)
 	tcase_add_test(t, the_log_has_names_and_no_keys);
 	tcase_add_test(o, who_finds_no_place_is_served_when_it_comes_as_told);
 	tcase_add_test(o, who_finds_the_workers_queue_full_is_served_when_it_comes_as_told);
+	tcase_add_test(o, who_wants_several_answers_is_served_when_it_comes_as_told);
 	tcase_add_test(o, who_finds_no_worker_is_served_when_it_comes_as_told);
 	suite_add_tcase(s, t);
 	suite_add_tcase(s, o);
