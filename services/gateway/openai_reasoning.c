@@ -37,8 +37,8 @@ parse_effort(const json_t *body, bool *think, struct err *e)
 static int
 parse_format(const json_t *body, bool *raw, struct err *e)
 {
-	static const char *const formats[] = { "none", "auto", "deepseek",
-		"deepseek-legacy", NULL };
+	/* Not deepseek-legacy: thoughts in both places. */
+	static const char *const formats[] = { "none", "auto", "deepseek", NULL };
 	const json_t *v = openai_member(body, "reasoning_format");
 
 	if (v != NULL && !is_one_of(v, formats))

@@ -33,6 +33,9 @@ static const struct rule {
 	{ .name = "guided_regex", .later = true },
 	{ .name = "guided_choice", .later = true },
 	{ .name = "guided_grammar", .later = true },
+	{ .name = "guided_json_object", .neutral = FALSE, .later = true },
+	{ .name = "regex", .neutral = EMPTY, .later = true },	/* SGLang's */
+	{ .name = "ebnf", .neutral = EMPTY, .later = true },
 	{ .name = "structured_outputs", .later = true },
 	{ .name = "mirostat", .neutral = NUMBER, .number = 0 },
 	{ .name = "typical_p", .neutral = NUMBER, .number = 1 },

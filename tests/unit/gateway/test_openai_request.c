@@ -78,6 +78,8 @@ static const struct { bool chat; const char *text; int code;
 	  ERR_RANGE, "reasoning_effort" },
 	{ true, "{\"model\":\"m\"," USER ",\"reasoning_format\":\"x\"}",
 	  ERR_RANGE, "reasoning_format" },
+	{ true, "{\"model\":\"m\"," USER ",\"reasoning_format\":"
+	  "\"deepseek-legacy\"}", ERR_RANGE, "reasoning_format" },
 	{ true, "{\"model\":\"m\"," USER ",\"chat_template_kwargs\":[]}",
 	  ERR_RANGE, "chat_template_kwargs" },
 	{ true, "{\"model\":\"m\"," USER ",\"chat_template_kwargs\":"
