@@ -136,6 +136,19 @@ compare_ids(const char *path, const struct buf *text, const struct model *m,
 	return r;
 }
 
+/* As of --model, a window is not longer than what the other was trained for. */
+static int
+check_context(const struct ppl_options *o, const char *path,
+    const struct model *m, struct err *e)
+{
+	int32_t context = o->context == 0 ? PPL_CONTEXT : o->context;
+
+	if (context <= m->config.n_ctx)
+		return 0;
+	return err_set(e, ERR_RANGE, "windows of %d tokens; %s was trained for %d",
+	    (int)context, path, (int)m->config.n_ctx);
+}
+
 int
 kl_run(const struct ppl_options *o, const struct model *m,
     const struct tokenizer *t, struct backend *b, const char *path,
@@ -151,7 +164,8 @@ kl_run(const struct ppl_options *o, const struct model *m,
 
 	if ((r = model_open(path, false, &reference, e)) != 0)
 		return r;
-	if ((r = file_read(o->path, PPL_TEXT_MAX, &text, e)) == 0 &&
+	if ((r = check_context(o, path, &reference, e)) == 0 &&
+	    (r = file_read(o->path, PPL_TEXT_MAX, &text, e)) == 0 &&
 	    (r = ppl_encode(&text, m, t, &ids, &bos, e)) == 0 &&
 	    (r = compare_ids(path, &text, &reference, &ids, bos, e)) == 0 &&
 	    (r = backend_open(&reference, bo, &rb, e)) == 0) {

@@ -30,8 +30,8 @@ int kl_measure(const struct ppl_options *o, const struct model *m,
 /*
  * The same for the text in o->path and the model file at path, which is opened
  * on a backend of its own with options bo.  The text is encoded by t, of m;
- * ERR_RANGE if the other model's tokenizer makes other tokens of it.  Prints
- * sentences, or one JSON object, to out.
+ * ERR_RANGE if the other model's tokenizer makes other tokens of it, or if it was
+ * trained for less than a window.  Prints sentences, or one JSON object, to out.
  */
 int kl_run(const struct ppl_options *o, const struct model *m,
     const struct tokenizer *t, struct backend *b, const char *path,

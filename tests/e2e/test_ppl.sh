@@ -25,5 +25,11 @@ case $of_file in
 *'"kl_max":0,'*'"argmax_agreement":1,'*) ;;
 *) echo "a model against itself: $of_file"; bad=$((bad + 1)) ;;
 esac
-echo "ppl: 3 checks, $bad failed"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+"$1/bin/1bit-halo-pkg" synth --arch tiny "$scratch/tiny.h1b"
+same "a model of less context" "$("$decode" --model "$demo" --context 1024 --ppl README.md \
+    --kl-against "$scratch/tiny.h1b" 2>&1 | grep -o 'windows of 1024 tokens; .* was trained')" \
+    "windows of 1024 tokens; $scratch/tiny.h1b was trained"
+echo "ppl: 4 checks, $bad failed"
 [ $bad -eq 0 ]
