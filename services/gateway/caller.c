@@ -52,12 +52,12 @@ derive(const char *label, const struct caller *c, const char *text,
 
 /* 1 to 2^53 - 1. */
 static int64_t
-number(const char *label, const struct caller *c)
+number(const char *label, const struct caller *c, const char *text)
 {
 	uint8_t digest[SHA256_SIZE];
 	uint64_t x;
 
-	derive(label, c, "", digest);
+	derive(label, c, text, digest);
 	memcpy(&x, digest, sizeof(x));
 	return (int64_t)((x & mask53) | 1);
 }
@@ -129,6 +129,21 @@ find_session(struct caller *c, struct web_request *rq, const json_t *body,
 		return ERR_RANGE;
 	if (c->session_name[0] != '\0')
 		caller_session_key(c, c->session_name, c->session);
+	return 0;
+}
+
+/* Who asks for several others, with one key, tells them apart by this. */
+static int
+find_salt(struct caller *c, const json_t *body, struct err *e)
+{
+	const json_t *v = json_object_get(body, "cache_salt");
+
+	if (v == NULL || json_is_null(v))
+		return 0;
+	if (json_string_length(v) == 0)
+		return err_set_param(e, ERR_RANGE, "cache_salt",
+		    "'cache_salt' is not a string, or it is empty");
+	c->salt = number("1bit salt", c, json_string_value(v));
 	return 0;
 }
 
@@ -209,11 +224,12 @@ caller_begin(struct gateway *gw, struct web_request *rq, const json_t *body,
 	if (c->key.name[0] == '\0') {
 		c->admin = gateway_options_loopback(gw->options.bind);
 	} else {
-		c->client = number("1bit client", c);
+		c->client = number("1bit client", c, "");
 		if (!gw->options.share_prefixes)
-			c->salt = number("1bit salt", c);
+			c->salt = number("1bit salt", c, "");
 	}
 	if ((r = find_session(c, rq, body, e)) != 0 ||
+	    (r = find_salt(c, body, e)) != 0 ||
 	    (r = find_terms(c, rq, e)) != 0)
 		return r;
 	find_wants(c);

@@ -208,6 +208,24 @@ START_TEST(two_keys_have_nothing_in_common)
 }
 END_TEST
 
+START_TEST(a_salt_of_the_request_is_its_own_and_the_keys)
+{
+	int64_t none = ask("key-of-ann", "", "{\"cache_salt\":null}")->salt;
+	int64_t a = ask("key-of-ann", "", "{\"cache_salt\":\"a\"}")->salt;
+	int64_t b = ask("key-of-ann", "", "{\"cache_salt\":\"b\"}")->salt;
+
+	ck_assert_int_eq(ask("key-of-ann", "", "{}")->salt, none);
+	ck_assert(a > 0 && a != none && a != b);
+	ck_assert_int_eq(ask("key-of-ann", "", "{\"cache_salt\":\"a\"}")->salt, a);
+	ck_assert_int_ne(ask("key-of-bob", "", "{\"cache_salt\":\"a\"}")->salt, a);
+	ask("key-of-ann", "", "{\"cache_salt\":1}");
+	ck_assert_int_eq(code, ERR_RANGE);
+	ck_assert_str_eq(why.param, "cache_salt");
+	ask("key-of-ann", "", "{\"cache_salt\":\"\"}");
+	ck_assert_int_eq(code, ERR_RANGE);
+}
+END_TEST
+
 START_TEST(prefixes_are_shared_if_the_operator_says_so)
 {
 	gw.options.share_prefixes = true;
@@ -279,6 +297,7 @@ main(void)
 	tcase_add_loop_test(t, what_is_wrong_is_named, 0,
 	    (int)(sizeof(refused) / sizeof(refused[0])));
 	tcase_add_test(t, terms_of_a_session_go_to_the_worker);
+	tcase_add_test(t, a_salt_of_the_request_is_its_own_and_the_keys);
 	tcase_add_test(t, two_keys_have_nothing_in_common);
 	tcase_add_test(t, prefixes_are_shared_if_the_operator_says_so);
 	tcase_add_test(t, an_administrator_is_one_by_the_file);
