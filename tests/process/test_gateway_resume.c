@@ -261,6 +261,7 @@ START_TEST(a_worker_that_stays_away_loses_the_request)
 	json_decref(gateway_begin(&c, _i == 0 ? gateway_streamed : gateway_plain, id));
 	fake_piece(id, 0, 1, "one", "", false);
 	ck_assert_int_eq(fake_acked(id, 1), 1);
+	fake_stops(true);	/* crashes would keep the next one waiting */
 	gateway_restart_worker(false);
 	http_rest(&c);
 	ck_assert_int_eq(http_status(&c), _i == 0 ? 200 : 503);
@@ -269,6 +270,7 @@ START_TEST(a_worker_that_stays_away_loses_the_request)
 	http_close(&c);
 	gateway_restart_worker(true);
 	gateway_wait_status("/readyz", 200);
+	fake_stops(false);
 }
 END_TEST
 
