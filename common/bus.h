@@ -15,7 +15,7 @@
  *   a second whether NNG has counted one, pings itself from a fresh socket if so, and
  *   listens again when that fails;
  * - a dialer whose listener dies in the middle of the handshake gives up for
- *   good, and each of its messages wakes a dozen threads: clients and subscribers are
+ *   good, and a call wakes the caller's threads seven times: clients and subscribers are
  *   plain sockets of ours;
  * - a second listener on the same path breaks the first: a lock file, taken
  *   before, keeps it away;

@@ -1,8 +1,8 @@
 /*
  * The dialing end of requests.  Plain sockets, of which a call has one for itself as
  * long as it lasts: the thread that asks is the one that writes and reads, so an answer
- * wakes it and nobody else.  With a REQ of NNG 1.5.2 a call wakes a dozen threads, two
- * of them for good.  The few bytes of the wire protocol are those of bus_check.c.
+ * wakes it and nobody else.  With a REQ of NNG 1.5.2 a call takes seven wake-ups of the
+ * caller's threads.  The few bytes of the wire protocol are those of bus_check.c.
  *
  * A socket whose call was answered is kept for the next one; one whose call was given
  * up is closed, since its answer may still come.

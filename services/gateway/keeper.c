@@ -161,7 +161,7 @@ wake_dozing(struct upstream *u, int64_t now)
 			}
 }
 
-/* A call wakes this thread again and a dozen of the worker's: as seldom as leases and
+/* A call wakes this thread again and several of the worker's: as seldom as leases and
  * its window allow. */
 static bool
 acks_are_due(const struct upstream *u, int64_t now)
