@@ -21,6 +21,12 @@ for group in "$@"; do
 	esac
 done
 
+# Elsewhere the packages have other names, and are there or the build says what is not.
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+	# shellcheck disable=SC2086
+	echo "This is not Debian.  What is needed, by Debian's names:" $packages
+	exit 0
+fi
 missing=
 for p in $packages; do
 	if [ "$p" = nodejs ] || [ "$p" = npm ]; then
@@ -32,7 +38,13 @@ done
 [ -z "$missing" ] && exit 0
 
 sudo=
-[ "$(id -u)" -eq 0 ] || sudo=sudo
+if [ "$(id -u)" -ne 0 ]; then
+	sudo=sudo
+	command -v sudo >/dev/null || {
+		echo "deps.sh: there is no sudo; as root: apt-get install$missing" >&2
+		exit 1
+	}
+fi
 echo "Installing from Debian:$missing"
 $sudo apt-get update -qq
 DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
