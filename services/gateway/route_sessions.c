@@ -61,10 +61,19 @@ ask(struct upstream *u, json_t *obj, json_t **reply, struct err *e)
 	    DECODE_TYPE_session_is, reply, slow ? SNAPSHOT_MS : CALL_MS, e);
 }
 
+/* It may have the session, and does not say. */
+static bool
+is_away(int code)
+{
+	return code == ERR_UNAVAILABLE || code == ERR_TIMEOUT || code == ERR_LOADING ||
+	    code == ERR_DRAINING;
+}
+
 /*
  * The worker that a request of this session would go to, and if it does not have
  * it, the others: it may have moved while one was away.  drop is for all.  *at:
- * the one that has it.
+ * the one that has it.  While one is away nobody can say that there is no such
+ * session, or that nothing of it is left.
  */
 static int
 ask_workers(struct gateway *gw, const char *key, json_t *obj,
@@ -72,35 +81,35 @@ ask_workers(struct gateway *gw, const char *key, json_t *obj,
 {
 	struct upstream *first = fleet_pick(gw->fleet, NULL, key, e);
 	bool drop = strcmp(json_string_value(json_object_get(obj, "op")),
-	    "drop") == 0;
-	int r = first == NULL ? (int)e->code : ask(first, obj, reply, e);
+	    "drop") == 0, found = false, away = false;
 
-	*at = first;
-
-	for (int i = 0; i < fleet_size(gw->fleet); i++) {
-		struct upstream *u = fleet_at(gw->fleet, i);
+	for (int i = -1; i < fleet_size(gw->fleet); i++) {
+		struct upstream *u = i < 0 ? first : fleet_at(gw->fleet, i);
 		json_t *more = NULL;
 		struct err why;
-		int code;
+		int r;
 
-		if (u == first || (r == 0 && !drop) ||
-		    (r != 0 && r != ERR_SESSION && first != NULL))
+		if (u == NULL || (i >= 0 && u == first) || (found && !drop))
 			continue;
-		code = ask(u, obj, &more, &why);
-		if (code == 0 && r != 0) {
+		if ((r = ask(u, obj, &more, &why)) == 0 && !found) {
 			*reply = more;
 			*at = u;
-			r = 0;
-		} else {
-			json_decref(more);
+			found = true;
+			continue;
 		}
-		if (r != 0 && (r == ERR_SESSION || first == NULL) &&
-		    code != ERR_UNAVAILABLE) {
+		json_decref(more);
+		if (is_away(r)) {
+			away = true;
 			*e = why;
-			r = code;
+		} else if (r != 0 && r != ERR_SESSION) {
+			*e = why;
+			return r;
 		}
 	}
-	return r;
+	if (away && (drop || !found))
+		return (int)e->code;
+	return found ? 0 : err_set_param(e, ERR_SESSION, "session",
+	    "there is no such session");
 }
 
 static bool

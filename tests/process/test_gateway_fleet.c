@@ -184,6 +184,33 @@ START_TEST(a_session_that_had_to_move_stays_where_it_went)
 }
 END_TEST
 
+/* While its worker is away nobody can say that there is none, or that it is gone. */
+START_TEST(a_session_of_a_worker_that_is_away_is_not_unknown)
+{
+	static const char header[] = "X-1bit-Session: away\r\n";
+	static const char path[] = "/v1/sessions/away";
+	int before = n_done(0), all = n_done(0) + n_done(1) + n_done(2), home;
+	struct http_client c;
+
+	answer_from("halo-demo", header);
+	wait_done(all + 1);
+	home = n_done(0) > before ? 0 : 1;
+	check_get(path, 200, "\"id\":\"away\"");
+	fleet_kill(home);
+	wait_ready(2);
+	for (int i = 0; i < 2; i++) {
+		http_send(&c, fleet_port, i == 0 ? "GET" : "DELETE", path, "", "");
+		http_rest(&c);
+		ck_assert_int_eq(http_status(&c), 503);
+		ck_assert(http_has(&c, "\r\nRetry-After: "));
+		http_close(&c);
+	}
+	fleet_start_worker(home);
+	wait_ready(3);
+	check_get(path, 404, "session_not_found");
+}
+END_TEST
+
 START_TEST(without_its_worker_a_stream_goes_on_at_a_replica)
 {
 	struct http_client c[2];
@@ -244,6 +271,7 @@ main(void)
 	tcase_add_test(t, replicas_share_the_load);
 	tcase_add_loop_test(t, a_session_stays_with_its_worker, 0, 3);
 	tcase_add_test(t, a_session_that_had_to_move_stays_where_it_went);
+	tcase_add_test(t, a_session_of_a_worker_that_is_away_is_not_unknown);
 	tcase_add_test(t, without_its_worker_a_stream_goes_on_at_a_replica);
 	tcase_add_test(t, a_model_without_its_worker_is_said_to_come_back);
 	suite_add_tcase(s, t);
