@@ -91,6 +91,9 @@ kl_measure(const struct ppl_options *o, const struct model *m,
 	s.r.agreement = (double)s.agreed / (double)s.r.tokens;
 	s.r.nll_mean = s.nll / (double)s.r.tokens;
 	s.r.nll_mean_reference = s.nll_reference / (double)s.r.tokens;
+	if (!isfinite(s.r.nll_mean) || !isfinite(s.r.nll_mean_reference))
+		return err_set(e, ERR_BAD_FILE, "the logits of %s are not finite",
+		    isfinite(s.r.nll_mean) ? "the reference" : "the model");
 	*result = s.r;
 	return 0;
 }

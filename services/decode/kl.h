@@ -20,7 +20,8 @@ struct kl_result {
 /*
  * Two models by their logits: m on b against reference on rb, over ids [n] in
  * the windows of o.  Both have the same vocabulary.  Returns what ppl_walk
- * returns, and ERR_RANGE if the vocabularies differ in size.
+ * returns, ERR_RANGE if the vocabularies differ in size, and ERR_BAD_FILE for logits
+ * that are not finite.
  */
 int kl_measure(const struct ppl_options *o, const struct model *m,
     struct backend *b, const struct model *reference, struct backend *rb,

@@ -75,6 +75,8 @@ ppl_measure(const struct ppl_options *o, const struct model *m,
 	if ((r = ppl_walk(&w, ids, n, e)) != 0)
 		return r;
 	mean = s.nll / (double)s.tokens;
+	if (!isfinite(mean))
+		return err_set(e, ERR_BAD_FILE, "the model's logits are not finite");
 	variance = s.nll2 / (double)s.tokens - mean * mean;
 	*result = (struct ppl_result){ .tokens = s.tokens, .windows = s.windows,
 		.nll_mean = mean, .ppl = exp(mean) };

@@ -34,7 +34,7 @@ struct ppl_result {
 
 /*
  * Perplexity of ids [n]; bos: what the tokenizer adds, or -1.  Returns what
- * ppl_walk returns.
+ * ppl_walk returns, and ERR_BAD_FILE for logits that are not finite.
  */
 int ppl_measure(const struct ppl_options *o, const struct model *m,
     const int32_t *ids, int64_t n, int32_t bos, struct backend *b,

@@ -42,6 +42,7 @@ static struct tokenizer *tokenizer;
 
 /* A backend of 4 tokens that gives the right one logit 1 and the others 0. */
 static int n_rows_seen, n_batches;
+static float right = 1;
 
 static int
 fake_forward(struct backend *b, const struct backend_row *rows, int n_rows,
@@ -55,7 +56,7 @@ fake_forward(struct backend *b, const struct backend_row *rows, int n_rows,
 		if (!rows[i].want_logits)
 			continue;
 		memset(logits, 0, 4 * sizeof(*logits));
-		logits[(rows[i].token + 1) % 4] = 1;
+		logits[(rows[i].token + 1) % 4] = right;
 		logits += 4;
 	}
 	n_rows_seen += n_rows;
@@ -128,6 +129,9 @@ START_TEST(what_cannot_be_measured_says_why)
 		ck_assert_str_eq(e.text, cases[i].text);
 		ck_assert_int_eq(r.tokens, -7);
 	}
+	right = NAN;
+	ck_assert_int_eq(ppl_measure(&o, &m, ids, 9, -1, &b, &r, &e), ERR_BAD_FILE);
+	right = 1;
 	ck_assert_int_eq(ppl_run(&o, &m, NULL, &b, stdout, &e), ERR_NOT_FOUND);
 	ck_assert_str_eq(e.text,
 	    "tests/no-such-file: No such file or directory");
