@@ -159,7 +159,7 @@ parked_want(struct parked *p, const char *id, int index, const char *owner)
 	pthread_mutex_lock(&p->lock);
 	r = p->running;
 	while (r != NULL && (strcmp(r->id, id) != 0 ||
-	    (r->index >= 0 && r->index != index) ||
+	    (index >= 0 && r->index >= 0 && r->index != index) ||
 	    strcmp(r->owner, owner) != 0))
 		r = r->next;
 	if (r != NULL && r->let_go != NULL)

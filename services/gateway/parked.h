@@ -71,7 +71,8 @@ void parked_expire(struct parked *p, int64_t now_ms);
 
 void parked_begin(struct parked *p, struct parked_running *r);
 void parked_end(struct parked *p, struct parked_running *r);
-/* If that answer runs and is owner's, tell who began with it last to let go. */
+/* If that answer (-1: any of id) runs and is owner's, tell who began with it last to
+ * let go. */
 bool parked_want(struct parked *p, const char *id, int index, const char *owner);
 
 void parked_free(struct parked_stream *s);

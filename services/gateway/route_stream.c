@@ -58,6 +58,15 @@ unknown(struct err *e)
 	    "there is no stream of that id to be taken up");
 }
 
+static int
+still_written(struct err *e)
+{
+	err_set_param(e, ERR_EXISTS, "id", "this stream is still being written to "
+	    "another connection");
+	e->retry_after_ms = 1000;
+	return ERR_EXISTS;
+}
+
 /* mine: says that it is on its way to another connection, which may take a while. */
 static int
 find(struct gateway *gw, const struct asked *a, const struct caller *caller,
@@ -65,7 +74,6 @@ find(struct gateway *gw, const struct asked *a, const struct caller *caller,
 {
 	int64_t until = clock_ms() + LET_GO_MS;
 	bool runs = true;
-	int r;
 
 	while (runs && clock_ms() < until) {
 		runs = parked_want(&gw->parked, a->id, a->index,
@@ -77,12 +85,26 @@ find(struct gateway *gw, const struct asked *a, const struct caller *caller,
 		if (runs)
 			usleep(LOOK_MS * 1000);
 	}
-	if (!runs)
-		return unknown(e);
-	r = err_set_param(e, ERR_EXISTS, "id", "this stream is still being "
-	    "written to another connection");
-	e->retry_after_ms = 1000;
-	return r;
+	return runs ? still_written(e) : unknown(e);
+}
+
+/* All answers of a, also those that run: they are kept when they have let go. */
+static int
+drop(struct gateway *gw, const struct asked *a, const struct caller *caller,
+    struct err *e)
+{
+	int64_t until = clock_ms() + LET_GO_MS;
+	bool runs = true, any = false;
+
+	while (runs && clock_ms() < until) {
+		runs = parked_want(&gw->parked, a->id, -1, caller->owner);
+		any = parked_drop(&gw->parked, a->id, caller->owner) || runs || any;
+		if (runs)
+			usleep(LOOK_MS * 1000);
+	}
+	if (runs)
+		return still_written(e);
+	return any ? 0 : unknown(e);
 }
 
 void
@@ -119,10 +141,7 @@ route_stream_delete(struct web_request *rq, void *arg)
 	struct err e;
 
 	if (caller_begin(gw, rq, NULL, &caller, &e) != 0 ||
-	    parse(rq, &a, &e) != 0) {
-		web_reply_err(rq, &e);
-	} else if (!parked_drop(&gw->parked, a.id, caller.owner)) {
-		unknown(&e);
+	    parse(rq, &a, &e) != 0 || drop(gw, &a, &caller, &e) != 0) {
 		web_reply_err(rq, &e);
 	} else {
 		web_reply_json(rq, 200, json_pack("{s:s, s:s, s:b}", "id", a.id,

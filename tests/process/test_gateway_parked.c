@@ -188,6 +188,31 @@ START_TEST(one_that_ended_can_be_had_again_and_let_go)
 }
 END_TEST
 
+START_TEST(one_that_runs_can_be_let_go)
+{
+	struct http_client c, old;
+	char id[64], path[128];
+
+	free(begin(&old, 10, id));
+	snprintf(path, sizeof(path), "/v1/stream?id=%s", id);
+	http_send(&c, fleet_port, "DELETE", path, theirs, "");
+	http_rest(&c);
+	ck_assert_int_eq(http_status(&c), 404);
+	http_close(&c);
+	http_send(&c, fleet_port, "DELETE", path, mine, "");
+	http_rest(&c);
+	ck_assert_int_eq(http_status(&c), 200);
+	http_close(&c);
+	http_rest(&old);
+	ck_assert(!http_has(&old, "[DONE]"));
+	http_close(&old);
+	take_up(&c, id, 0, mine);
+	http_rest(&c);
+	ck_assert_int_eq(http_status(&c), 404);
+	http_close(&c);
+}
+END_TEST
+
 /* Its answers are taken up one by one. */
 START_TEST(one_of_several_answers_is_taken_up)
 {
@@ -261,6 +286,7 @@ main(void)
 	tcase_add_test(t, it_may_be_cut_again_and_the_worker_killed);
 	tcase_add_test(t, one_that_still_runs_lets_go);
 	tcase_add_test(t, one_that_ended_can_be_had_again_and_let_go);
+	tcase_add_test(t, one_that_runs_can_be_let_go);
 	tcase_add_loop_test(t, one_of_several_answers_is_taken_up, 0, 2);
 	tcase_add_test(t, nobody_else_gets_it);
 	suite_add_tcase(s, t);
