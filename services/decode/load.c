@@ -87,9 +87,13 @@ load(struct service *sv, struct backend_options *b, struct err *e)
 		return err_set(e, ERR_BAD_FILE, "%s: the tokenizer has %d tokens, "
 		    "the model %d", o->model,
 		    (int)tokenizer_n_vocab(sv->tokenizer), (int)m->config.vocab);
-	if ((r = choose_template(sv, e)) != 0 ||
-	    (r = backend_open(m, b, &sv->backend, e)) != 0)
+	if ((r = choose_template(sv, e)) != 0)
 		return r;
+	if ((r = backend_open(m, b, &sv->backend, e)) != 0) {
+		if (r == ERR_SYSTEM)
+			e->code = ERR_UNAVAILABLE;
+		return e->code;
+	}
 	if (sv->backend.instead[0] != '\0')
 		log_info("%s; so it is '%s'", sv->backend.instead, sv->backend.name);
 	b->max_rows = sv->backend.max_rows;

@@ -61,12 +61,22 @@ struct compute {
 	atomic_bool stop, failed;
 };
 
+/* Status 2 is for what a start in a moment would not help. */
 static void
 die(const struct err *e)
 {
 	log_error("%s", e->text);
 	exit(e->code == ERR_EXISTS || e->code == ERR_NO_MEMORY ||
-	    e->code == ERR_STORAGE ? 1 : 2);
+	    e->code == ERR_STORAGE || e->code == ERR_UNAVAILABLE ? 1 : 2);
+}
+
+/* In its forward a backend fails when its device does. */
+static void
+die_of_device(struct err *e)
+{
+	if (e->code == ERR_SYSTEM)
+		e->code = ERR_UNAVAILABLE;
+	die(e);
 }
 
 static void
@@ -199,14 +209,14 @@ check_logits(struct service *sv, const struct backend_options *b)
 	struct err e = { 0 };
 
 	if (selfcheck_run(&sv->model, &sv->backend, b, r, &e) != 0)
-		die(&e);
+		die_of_device(&e);
 	if (r->state == SELFCHECK_FAILED)
 		log_error("self-check failed on '%s', not serving: %s",
 		    sv->backend.name, r->text);
 	else
 		log_info("self-check %s: %s", selfcheck_name(r->state), r->text);
 	if (warmup_run(&sv->model.config, &sv->backend, b, r, &sv->pace, &e) != 0)
-		die(&e);
+		die_of_device(&e);
 }
 
 static void

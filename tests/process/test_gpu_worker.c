@@ -167,6 +167,27 @@ START_TEST(a_runtime_that_is_of_no_use_is_told_and_the_cpu_serves)
 }
 END_TEST
 
+/* Status 2 would tell systemd not to try again, and a device may come back. */
+START_TEST(a_fault_while_it_starts_is_no_reason_to_stay_down)
+{
+	static const char *const faults[] = { "alloc:1", "copy:2", "launch:3", "graph:1" };
+	const char *const args[] = { BUILD "/bin/bitnet_decode", "--model", model, "--backend",
+		"gpu", "--runtime-dir", stack_dir, "--port", "0", NULL };
+	char text[4096];
+
+	process_make_dir(stack_dir);
+	make_model(stack_dir);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		setenv("EMULATED_FAIL", faults[i], 1);
+		ck_assert_int_eq(process_run(stack_dir, args, text, sizeof(text)), 1);
+		ck_assert_msg(strstr(text, "GPU: ") != NULL, "%s", text);
+		ck_assert_msg(strstr(text, "hipErrorEmulated (700)") != NULL, "%s", text);
+	}
+	unsetenv("EMULATED_FAIL");
+	process_remove_dir(stack_dir);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -183,6 +204,7 @@ main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, a_generation_goes_on_after_a_fault_of_the_device);
 	tcase_add_test(t, a_conversation_comes_back_from_its_file);
+	tcase_add_test(t, a_fault_while_it_starts_is_no_reason_to_stay_down);
 	tcase_add_test(t, a_runtime_that_is_of_no_use_is_told_and_the_cpu_serves);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
