@@ -145,7 +145,7 @@ fleet_text(struct http_client *c)
 
 	http_rest(c);
 	ck_assert_msg(http_has(c, "data: [DONE]\n\n"), "no [DONE]: %s",
-	    c->in.data);
+	    http_tail(c));
 	ck_assert(http_has(c, "\r\n0\r\n\r\n"));
 	http_stream_text(c, &text);
 	http_close(c);

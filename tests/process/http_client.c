@@ -13,6 +13,8 @@
 
 #include "process.h"
 
+enum { TAIL = 2000 };		/* bytes */
+
 static void
 start(struct http_client *c, int port, const struct buf *request)
 {
@@ -61,6 +63,14 @@ http_get(struct http_client *c, int port, const char *path,
 	http_send(c, port, "GET", path, headers, "");
 }
 
+const char *
+http_tail(const struct http_client *c)
+{
+	if (c->in.data == NULL)
+		return "nothing";
+	return c->in.data + (c->in.len > TAIL ? c->in.len - TAIL : 0);
+}
+
 static ssize_t
 read_more(struct http_client *c)
 {
@@ -68,7 +78,7 @@ read_more(struct http_client *c)
 	ssize_t n = recv(c->fd, part, sizeof(part), 0);
 
 	ck_assert_msg(n >= 0, "no answer in time; so far: %s",
-	    c->in.data != NULL ? c->in.data : "nothing");
+	    http_tail(c));
 	buf_add(&c->in, part, (size_t)n);
 	return n;
 }
@@ -84,7 +94,7 @@ http_until(struct http_client *c, const char *text)
 {
 	while (!http_has(c, text))
 		ck_assert_msg(read_more(c) > 0, "ended without '%s': %s", text,
-		    c->in.data != NULL ? c->in.data : "nothing");
+		    http_tail(c));
 }
 
 bool

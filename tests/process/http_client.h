@@ -28,6 +28,10 @@ void http_until(struct http_client *c, const char *text);
 void http_rest(struct http_client *c);
 bool http_more(struct http_client *c);
 
+/* The end of what came, for the message of a failure: Check takes none of more than
+ * 4 KB, and ends the program instead. */
+const char *http_tail(const struct http_client *c);
+
 int http_status(const struct http_client *c);	/* of the answer so far */
 bool http_has(const struct http_client *c, const char *text);
 

@@ -67,7 +67,7 @@ whole_text(struct http_client *c)
 	const char *s;
 
 	http_rest(c);
-	ck_assert_msg(http_status(c) == 200, "%s", c->in.data);
+	ck_assert_msg(http_status(c) == 200, "%s", http_tail(c));
 	v = json_loads(strstr(c->in.data, "\r\n\r\n") + 4, 0, NULL);
 	if (v != NULL && json_unpack(v, "{s:[{s:{s:s}}]}", "choices",
 	    "message", "content", &s) == 0)
