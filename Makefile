@@ -173,13 +173,15 @@ $B/%.o: %.c
 	@echo "  CC    $<"
 	$Q$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
 
-tests: $(TESTS) $(if $(GPU_AMD)$(GPU_CUDA),$B/bin/gpu_bench)
+# Those with another name are not even built.
+CHOSEN = $(if $(TESTS_ONLY),$(foreach t,$(TESTS),$(if $(findstring $(TESTS_ONLY),$t),$t)),$(TESTS))
+tests: $(CHOSEN) $(if $(GPU_AMD)$(GPU_CUDA),$B/bin/gpu_bench)
 unit: all tests
-	$Qtests/run.sh $B "$(SOURCES)" $(TESTS)
+	$Qtests/run.sh $B "$(SOURCES)" $(CHOSEN)
 check:
 	$Qtools/deps.sh build test
 	$Q$(MAKE) --no-print-directory -j$(JOBS) all tests
-	$Qtests/run.sh $B "$(SOURCES)" $(TESTS)
+	$Qtests/run.sh $B "$(SOURCES)" $(CHOSEN)
 deps:
 	$Qtools/deps.sh build
 demo:
