@@ -100,7 +100,9 @@ ask_workers(struct gateway *gw, const char *key, json_t *obj,
 		json_decref(more);
 		if (is_away(r)) {
 			away = true;
-			*e = why;
+			err_set(e, r, "a worker that may have this session does "
+			    "not answer");
+			e->retry_after_ms = why.retry_after_ms;
 		} else if (r != 0 && r != ERR_SESSION) {
 			*e = why;
 			return r;
@@ -271,16 +273,25 @@ add_worker(struct upstream *u, json_t *ask_for, struct list *l, struct err *e)
 	return r;
 }
 
+static const char *
+key_of(const json_t *session)
+{
+	return json_string_value(json_object_get(session, "key"));
+}
+
+/* Of two with one key, which a session has that moved, the last used comes first. */
 static int
 by_key(const void *a, const void *b)
 {
 	json_t *const *x = a, *const *y = b;
+	int r = strcmp(key_of(*x), key_of(*y));
+	json_int_t t = json_integer_value(json_object_get(*x, "last_used"));
+	json_int_t u = json_integer_value(json_object_get(*y, "last_used"));
 
-	return strcmp(json_string_value(json_object_get(*x, "key")),
-	    json_string_value(json_object_get(*y, "key")));
+	return r != 0 ? r : (t < u) - (t > u);
 }
 
-/* The first limit of l->all, by their keys; all of it is released. */
+/* The first limit of l->all, by their keys, each once; all of it is released. */
 static json_t *
 first_of(struct list *l, size_t limit)
 {
@@ -292,9 +303,15 @@ first_of(struct list *l, size_t limit)
 		sorted[i] = json_array_get(l->all, i);
 	if (sorted != NULL)
 		qsort(sorted, n, sizeof(*sorted), by_key);
-	for (size_t i = 0; data != NULL && i < n && i < limit; i++)
+	for (size_t i = 0; data != NULL && i < n; i++) {
+		if (i > 0 && strcmp(key_of(sorted[i]), key_of(sorted[i - 1])) == 0)
+			continue;
+		if (json_array_size(data) == limit) {
+			l->more = true;
+			break;
+		}
 		json_array_append(data, sorted[i]);
-	l->more = l->more || n > limit;
+	}
 	free(sorted);
 	json_decref(l->all);
 	return data;

@@ -211,6 +211,31 @@ START_TEST(a_session_of_a_worker_that_is_away_is_not_unknown)
 }
 END_TEST
 
+/* Its worker hung for a while, and both know it now. */
+START_TEST(a_session_that_two_workers_know_is_listed_once)
+{
+	static const char header[] = "X-1bit-Session: twice\r\n";
+	int before = n_done(0), all = n_done(0) + n_done(1) + n_done(2), home, n = 0;
+	struct http_client c;
+
+	answer_from("halo-demo", header);
+	wait_done(all + 1);
+	home = n_done(0) > before ? 0 : 1;
+	kill(fleet_workers[home].process.pid, SIGSTOP);
+	wait_ready(2);
+	answer_from("halo-demo", header);
+	kill(fleet_workers[home].process.pid, SIGCONT);
+	wait_ready(3);
+	http_get(&c, fleet_port, "/v1/sessions", "");
+	http_rest(&c);
+	for (const char *s = c.in.data; (s = strstr(s, "\"id\":\"twice\"")) != NULL; s++)
+		n++;
+	ck_assert_int_eq(n, 1);
+	ck_assert(http_has(&c, "\"complete\":true"));
+	http_close(&c);
+}
+END_TEST
+
 START_TEST(without_its_worker_a_stream_goes_on_at_a_replica)
 {
 	struct http_client c[2];
@@ -272,6 +297,7 @@ main(void)
 	tcase_add_loop_test(t, a_session_stays_with_its_worker, 0, 3);
 	tcase_add_test(t, a_session_that_had_to_move_stays_where_it_went);
 	tcase_add_test(t, a_session_of_a_worker_that_is_away_is_not_unknown);
+	tcase_add_test(t, a_session_that_two_workers_know_is_listed_once);
 	tcase_add_test(t, without_its_worker_a_stream_goes_on_at_a_replica);
 	tcase_add_test(t, a_model_without_its_worker_is_said_to_come_back);
 	suite_add_tcase(s, t);
