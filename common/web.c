@@ -144,6 +144,13 @@ web_check_bind(const char *bind, struct err *e)
 	return parse_bind(&w, bind, e);
 }
 
+bool
+web_is_loopback(const char *bind)
+{
+	return strncmp(bind, "127.", 4) == 0 ||
+	    strncmp(bind, "localhost:", 10) == 0;
+}
+
 long
 web_raise_files(int n_threads)
 {

@@ -91,6 +91,9 @@ struct web_config {
 /* Is bind written as in struct web_config?  0, or ERR_RANGE and what is wrong. */
 int web_check_bind(const char *bind, struct err *e);
 
+/* Can only this machine reach "127.0.0.1:80", "localhost:80", ...? */
+bool web_is_loopback(const char *bind);
+
 /*
  * Raise the limit of open files to what n_threads connections need.  0, or the
  * limit if it is lower and cannot be raised: then CivetWeb waits for a file to be

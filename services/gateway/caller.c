@@ -222,7 +222,7 @@ caller_begin(struct gateway *gw, struct web_request *rq, const json_t *body,
 	derive("1bit owner", c, "", digest);
 	hex(digest, c->owner);
 	if (c->key.name[0] == '\0') {
-		c->admin = gateway_options_loopback(gw->options.bind);
+		c->admin = web_is_loopback(gw->options.bind);
 	} else {
 		c->client = number("1bit client", c, "");
 		if (!gw->options.share_prefixes)

@@ -72,7 +72,7 @@ configure(int argc, char *argv[], struct gateway *gw)
 	queue_init(&gw->queue);
 	if (rates_create(&gw->rates, &e) != 0)
 		fail(&e);
-	if (auth_count(&gw->auth) == 0 && !gateway_options_loopback(o->bind))
+	if (auth_count(&gw->auth) == 0 && !web_is_loopback(o->bind))
 		log_warn("NO API KEY IS ASKED FOR and %s can be reached from "
 		    "other machines: anybody there may use this service; see "
 		    "--api-key-file", o->bind);

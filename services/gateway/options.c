@@ -52,10 +52,3 @@ gateway_options_check(const struct gateway_options *o, struct err *e)
 		    "log_format '%s' is neither text nor json", o->log_format);
 	return 0;
 }
-
-bool
-gateway_options_loopback(const char *bind)
-{
-	return strncmp(bind, "127.", 4) == 0 ||
-	    strncmp(bind, "localhost:", 10) == 0;
-}

@@ -50,7 +50,4 @@ FIELD_STRUCT(gateway_options, GATEWAY_OPTIONS);
 /* What the table cannot say: what an upstream is called, a log format. */
 int gateway_options_check(const struct gateway_options *o, struct err *e);
 
-/* "host:port": is host in 127.0.0.0/8, or "localhost"? */
-bool gateway_options_loopback(const char *bind);
-
 #endif

@@ -128,6 +128,9 @@ serve_http(const struct mcp_options *o, struct loop *l)
 	l->tick_ms = notify_interval_ms() > 0 ? notify_interval_ms() : TICK_MS;
 	l->tick = notify_interval_ms() > 0 ? on_tick : NULL;
 	l->arg = &h;
+	if (!web_is_loopback(o->bind))
+		log_warn("NO KEY IS ASKED FOR and %s can be reached from other "
+		    "machines: anybody there may call the tools", o->bind);
 	loop_ready(l);
 	log_info("ready bind=%s", o->bind);
 	notify_ready("serving MCP");

@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -339,6 +340,34 @@ start_http(int *port)
 	return pid;
 }
 
+static const struct { const char *host; bool warns; } exposures[] = {
+	{ "127.0.0.1", false }, { "0.0.0.0", true },
+};
+
+START_TEST(an_open_door_is_said_loudly)
+{
+	struct buf b = { 0 };
+	char bind_to[32], c;
+	int err[2];
+	pid_t pid;
+
+	ck_assert_int_eq(pipe2(err, O_CLOEXEC), 0);
+	snprintf(bind_to, sizeof(bind_to), "%s:%d", exposures[_i].host,
+	    process_free_port());
+	pid = start(-1, -1, err[1], "--bind", bind_to, "--runtime-dir", dir);
+	close(err[1]);
+	buf_adds(&b, "");
+	while (strstr(b.data, "ready bind=") == NULL && read(err[0], &c, 1) == 1)
+		buf_add(&b, &c, 1);
+	ck_assert_int_eq(strstr(b.data, "NO KEY IS ASKED FOR") != NULL,
+	    exposures[_i].warns);
+	kill(pid, SIGTERM);
+	ck_assert_int_eq(exit_status(pid), 0);
+	close(err[0]);
+	buf_free(&b);
+}
+END_TEST
+
 START_TEST(http_answers_each_request_with_its_status)
 {
 	struct buf b = { 0 };
@@ -480,6 +509,7 @@ main(void)
 	tcase_add_test(t, who_may_not_ask_is_told_so);
 	tcase_add_test(t, with_server_the_gateway_is_asked_over_http);
 	tcase_add_test(t, a_line_that_is_too_long_costs_itself_and_no_other);
+	tcase_add_loop_test(t, an_open_door_is_said_loudly, 0, 2);
 	tcase_add_test(t, http_answers_each_request_with_its_status);
 	tcase_add_test(t, a_session_serves_until_it_is_deleted);
 	tcase_add_loop_test(t, unusable_arguments_end_with_status_2_and_a_sentence,

@@ -10,6 +10,7 @@
 
 #include "discover.h"
 #include "options.h"
+#include "web.h"
 
 #define N_ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
@@ -89,10 +90,10 @@ END_TEST
 
 START_TEST(loopback_is_told_from_the_rest)
 {
-	ck_assert(gateway_options_loopback("127.0.0.1:8180"));
-	ck_assert(gateway_options_loopback("localhost:8180"));
-	ck_assert(!gateway_options_loopback("0.0.0.0:8180"));
-	ck_assert(!gateway_options_loopback("192.168.127.1:8180"));
+	ck_assert(web_is_loopback("127.0.0.1:8180"));
+	ck_assert(web_is_loopback("localhost:8180"));
+	ck_assert(!web_is_loopback("0.0.0.0:8180"));
+	ck_assert(!web_is_loopback("192.168.127.1:8180"));
 }
 END_TEST
 
