@@ -7,7 +7,6 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -340,34 +339,6 @@ start_http(int *port)
 	return pid;
 }
 
-static const struct { const char *host; bool warns; } exposures[] = {
-	{ "127.0.0.1", false }, { "0.0.0.0", true },
-};
-
-START_TEST(an_open_door_is_said_loudly)
-{
-	struct buf b = { 0 };
-	char bind_to[32], c;
-	int err[2];
-	pid_t pid;
-
-	ck_assert_int_eq(pipe2(err, O_CLOEXEC), 0);
-	snprintf(bind_to, sizeof(bind_to), "%s:%d", exposures[_i].host,
-	    process_free_port());
-	pid = start(-1, -1, err[1], "--bind", bind_to, "--runtime-dir", dir);
-	close(err[1]);
-	buf_adds(&b, "");
-	while (strstr(b.data, "ready bind=") == NULL && read(err[0], &c, 1) == 1)
-		buf_add(&b, &c, 1);
-	ck_assert_int_eq(strstr(b.data, "NO KEY IS ASKED FOR") != NULL,
-	    exposures[_i].warns);
-	kill(pid, SIGTERM);
-	ck_assert_int_eq(exit_status(pid), 0);
-	close(err[0]);
-	buf_free(&b);
-}
-END_TEST
-
 START_TEST(http_answers_each_request_with_its_status)
 {
 	struct buf b = { 0 };
@@ -419,22 +390,6 @@ START_TEST(a_session_serves_until_it_is_deleted)
 }
 END_TEST
 
-static const struct {
-	const char *option, *value;
-	int status;
-	const char *text;
-} unusable[] = {
-	{ "--nonsense", "1", 2, "nonsense" },
-	{ "--bind", "localhost", 2, "" },
-	{ "--bind", "127.0.0.1:99999", 2, "" },
-	{ "--server", "ftp://x", 2, "ftp://x" },
-	{ "--server", "http://x/?a=b", 2, "http://x/?a=b" },
-	{ "--api-key-file", "/nowhere/key", 2, "/nowhere/key" },
-	{ "--timeout-ms", "0", 2, "timeout" },
-	{ "--config", "/nowhere/conf", 2, "/nowhere/conf" },
-	{ "--timeout-ms", "100", 2, "no --bind, and stdin is /dev/null" },
-};
-
 START_TEST(who_may_not_ask_is_told_so)
 {
 	static const char text[] = INITIALIZE "\n" CALL("1", "health") "\n";
@@ -454,47 +409,6 @@ START_TEST(who_may_not_ask_is_told_so)
 }
 END_TEST
 
-START_TEST(unusable_arguments_end_with_status_2_and_a_sentence)
-{
-	struct buf b = { 0 };
-	int err[2], null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	pid_t pid;
-
-	ck_assert_int_eq(pipe2(err, O_CLOEXEC), 0);
-	pid = start(null, null, err[1], unusable[_i].option, unusable[_i].value,
-	    NULL, NULL);
-	close(err[1]);
-	drain(err[0], &b);
-	ck_assert_int_eq(exit_status(pid), unusable[_i].status);
-	ck_assert_uint_gt(b.len, 0);
-	ck_assert_msg(strstr(b.data, unusable[_i].text) != NULL, "%s", b.data);
-	close(err[0]);
-	close(null);
-	buf_free(&b);
-}
-END_TEST
-
-START_TEST(a_taken_port_is_said_and_may_be_tried_again)
-{
-	struct buf b = { 0 };
-	char bind_to[32], number[16];
-	int err[2], port, fd = mcp_peers_listen(&port);
-	pid_t pid;
-
-	ck_assert_int_eq(pipe2(err, O_CLOEXEC), 0);
-	snprintf(number, sizeof(number), "%d", port);
-	snprintf(bind_to, sizeof(bind_to), "127.0.0.1:%d", port);
-	pid = start(-1, -1, err[1], "--bind", bind_to, "--runtime-dir", dir);
-	close(err[1]);
-	drain(err[0], &b);
-	ck_assert_int_eq(exit_status(pid), 1);
-	ck_assert_msg(strstr(b.data, number) != NULL, "%s", b.data);
-	close(err[0]);
-	close(fd);
-	buf_free(&b);
-}
-END_TEST
-
 int
 main(void)
 {
@@ -509,12 +423,8 @@ main(void)
 	tcase_add_test(t, who_may_not_ask_is_told_so);
 	tcase_add_test(t, with_server_the_gateway_is_asked_over_http);
 	tcase_add_test(t, a_line_that_is_too_long_costs_itself_and_no_other);
-	tcase_add_loop_test(t, an_open_door_is_said_loudly, 0, 2);
 	tcase_add_test(t, http_answers_each_request_with_its_status);
 	tcase_add_test(t, a_session_serves_until_it_is_deleted);
-	tcase_add_loop_test(t, unusable_arguments_end_with_status_2_and_a_sentence,
-	    0, (int)(sizeof(unusable) / sizeof(unusable[0])));
-	tcase_add_test(t, a_taken_port_is_said_and_may_be_tried_again);
 	suite_add_tcase(s, t);
 	srunner_set_fork_status(r, CK_NOFORK);
 	srunner_run_all(r, CK_NORMAL);
