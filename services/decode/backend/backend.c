@@ -120,8 +120,9 @@ backend_open(const struct model *m, const struct backend_options *o,
 			*b = got;
 			return 0;
 		}
-		/* Only a missing one lets auto go on; no memory is no memory. */
-		if (r != ERR_NOT_FOUND || !any)
+		/* One that is missing or cannot do this lets auto go on; no memory is
+		 * no memory. */
+		if ((r != ERR_NOT_FOUND && r != ERR_UNSUPPORTED) || !any)
 			return err_set(e, r, "%s", why.text);
 	}
 	return any ? err_set(e, r, "%s", why.text) : err_set(e, ERR_NOT_FOUND,

@@ -137,8 +137,9 @@ struct backend {
  * Open o->name for m (borrowed until close), or for "auto" the first of gpu,
  * cpu that this machine runs (b->instead says why not the gpu); memory is taken
  * here and never in forward.
- * ERR_NOT_FOUND if this build or machine lacks it, ERR_NO_MEMORY with the size,
- * ERR_RANGE for an option out of range.
+ * ERR_NOT_FOUND if this build or machine lacks it, ERR_UNSUPPORTED if it has not what
+ * model or options ask for, ERR_NO_MEMORY with the size, ERR_RANGE for an option out
+ * of range.
  */
 int backend_open(const struct model *m, const struct backend_options *o,
     struct backend *b, struct err *e);

@@ -142,6 +142,25 @@ START_TEST(every_failure_of_the_runtime_is_told)
 }
 END_TEST
 
+START_TEST(what_it_cannot_do_auto_leaves_to_the_cpu)
+{
+	struct backend_options o = { .name = "gpu", .n_threads = 1, .n_pages = N_PAGES,
+		.max_rows = 64, .n_ctx = 128, .kv = "i8" };
+	static struct model m;
+	struct backend b;
+	struct err e;
+
+	random_model(&random_shapes[0], &m);
+	ck_assert_int_eq(backend_open(&m, &o, &b, &e), ERR_UNSUPPORTED);
+	ck_assert_str_eq(e.text, "GPU: a KV cache in i8; it has only f16");
+	o.name = "auto";
+	ck_assert_msg(backend_open(&m, &o, &b, &e) == 0, "%s", e.text);
+	ck_assert_ptr_eq(strstr(b.name, "cpu "), b.name);
+	ck_assert_str_eq(b.instead, "GPU: a KV cache in i8; it has only f16");
+	b.close(&b);
+}
+END_TEST
+
 /* All shapes on one target; what the others do differently two shapes show. */
 static int
 run_tests(void)
@@ -153,8 +172,10 @@ run_tests(void)
 	    first ? N_RANDOM_SHAPES : 2);
 	tcase_add_loop_test(t, logits_do_not_depend_on_company_cuts_or_pages, 0,
 	    first ? (int)(sizeof(shapes_cut) / sizeof(shapes_cut[0])) : 1);
-	if (first)
+	if (first) {
 		tcase_add_test(t, a_model_in_b3_has_the_same_logits);
+		tcase_add_test(t, what_it_cannot_do_auto_leaves_to_the_cpu);
+	}
 	if (first && strcmp(getenv("GPU_TARGET"), "device") != 0)
 		tcase_add_loop_test(t, every_failure_of_the_runtime_is_told, 0,
 		    sizeof(faults) / sizeof(faults[0]));
