@@ -36,6 +36,22 @@ give_up(struct upstream_request *q, const char *why, struct err *e)
 	return RESUME_GIVE_UP;
 }
 
+/*
+ * To a replica: at once, since no lease is longer.  But a suspect may have ended its
+ * worker a second time, which only that one's next life can tell, and would go on to end
+ * the replica: it waits for that for half of the time that there is.
+ */
+static bool
+may_move(const struct upstream_request *q, int64_t now)
+{
+	const struct upstream_config *c = q->u->config;
+	int64_t ms = UPSTREAM_MOVE_MS;
+
+	if (q->suspect.solo_end > 0 && !q->judged && c->resume_ms / 2 > ms)
+		ms = c->resume_ms / 2;
+	return c->replica != NULL && q->lost_ms != 0 && now - q->lost_ms > ms;
+}
+
 /* No worker has it, or its own is not heard any more. */
 static enum resume_step
 next_away(struct upstream_request *q, int64_t now, struct err *e)
@@ -46,16 +62,14 @@ next_away(struct upstream_request *q, int64_t now, struct err *e)
 	/* The tokens of one model are nothing that another may go on with. */
 	if (ready && !upstream_has_weights(u, q) && u->config->replica == NULL)
 		return give_up(q, "the worker came back with another model", e);
-	if (!ready || !upstream_has_weights(u, q))
-		return u->config->replica != NULL && q->lost_ms != 0 &&
-		    now - q->lost_ms > UPSTREAM_MOVE_MS ? RESUME_MOVE :
-		    RESUME_NONE;
-	if (!upstream_judged(q))
+	if (ready && !upstream_judged(q))
 		return RESUME_NONE;
 	if (q->failed.code != 0) {
 		*e = q->failed;
 		return RESUME_GIVE_UP;
 	}
+	if (!ready || !upstream_has_weights(u, q))
+		return may_move(q, now) ? RESUME_MOVE : RESUME_NONE;
 	if (q->n_forgotten >= UPSTREAM_FORGOTTEN_MAX)
 		return give_up(q, "the worker forgot this request too often",
 		    e);
