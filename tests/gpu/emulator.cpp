@@ -19,7 +19,7 @@ enum state { READY, SPINNING, AT_WAVE, AT_BLOCK, DONE };
 struct thread {
 	jmp_buf at;
 	state is;
-	bool begun;
+	bool made;		/* and waits, at the latest for the next block */
 	int n_given;		/* times it gave something to its wave */
 };
 
@@ -115,12 +115,14 @@ emulated_gather_floats(const float *mine, int n)
 	return (const float *)emulated_gather(words, n);
 }
 
+/* Of block after block: to make a context takes longer than most threads do. */
 static void
 body()
 {
-	kernel->run(params);
-	now->threads[emulated_at.thread].is = DONE;
-	_longjmp(scheduler, 1);
+	for (;;) {
+		kernel->run(params);
+		wait_as(DONE);
+	}
 }
 
 static void
@@ -142,9 +144,9 @@ go_on(int i)
 	emulated_at.thread = i;
 	if (_setjmp(scheduler) != 0)
 		return;
-	if (now->threads[i].begun)
+	if (now->threads[i].made)
 		_longjmp(now->threads[i].at, 1);
-	now->threads[i].begun = true;
+	now->threads[i].made = true;
 	begin(i);
 }
 
@@ -196,8 +198,10 @@ begin_block(int slot, const int place[3], int turn)
 	now = blocks[slot];
 	memcpy(now->place, place, sizeof(now->place));
 	now->turn = turn;
-	for (int i = 0; i < n_threads; i++)
-		now->threads[i] = thread();
+	for (int i = 0; i < n_threads; i++) {
+		now->threads[i].is = READY;
+		now->threads[i].n_given = 0;
+	}
 	memset(now->shared, 0xa5, sizeof(now->shared));
 }
 
