@@ -98,7 +98,7 @@ greeted(int fd, int other, int timeout_ms)
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	unsigned char got[SP_HELLO];
 
-	if (poll(&p, 1, timeout_ms) == 0)
+	if (poll(&p, 1, timeout_ms) <= 0)
 		return BUS_NOT_YET;
 	/* So few bytes come at once. */
 	return recv(fd, got, sizeof(got), MSG_DONTWAIT) == SP_HELLO &&
